@@ -1,0 +1,1 @@
+"""Limits, exposure, scores and guarantees."""

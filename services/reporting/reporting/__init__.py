@@ -1,0 +1,1 @@
+"""The read model over all services: search, figures, exports."""
