@@ -132,9 +132,7 @@ def exposure(amounts: Sequence[OpenAmount], limits: Sequence[Limit], on: date, f
 def check_limit(amount: Money, valid_from: date, valid_until: date | None) -> None:
     """Refuses INVALID_ARGUMENT DATE_ORDER for an end before its start, LIMIT_NEGATIVE for an amount below zero."""
     if amount.minor_units < 0:
-        raise Refused(
-            Code.INVALID_ARGUMENT, "LIMIT_NEGATIVE", "a limit is not negative", {"amount": "zero or more"}
-        )
+        raise Refused(Code.INVALID_ARGUMENT, "LIMIT_NEGATIVE", "a limit is not negative", {"amount": "zero or more"})
     if valid_until is not None and valid_until < valid_from:
         raise Refused(
             Code.INVALID_ARGUMENT, "DATE_ORDER", "the limit ends before it starts", {"validUntil": "before validFrom"}

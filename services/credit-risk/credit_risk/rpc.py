@@ -31,7 +31,7 @@ class CreditRiskRpc(CreditRiskServiceServicer):
         self._database = database
 
     def _wait(self) -> None:
-        wait_until_seen(self._database, "ledger", timeout_s=self._settings.freshness_timeout_s)
+        wait_until_seen(self._database, None, "ledger", timeout_s=self._settings.freshness_timeout_s)
 
     def GetAccountCredit(self, request: pb.GetAccountCreditRequest, context: object) -> pb.GetAccountCreditResponse:
         self._wait()

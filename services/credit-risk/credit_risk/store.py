@@ -42,7 +42,7 @@ def keep_accounts(session: Session, accounts: pa.Table, open_items: pa.Table, pa
     else:
         session.execute(
             text(
-                "WITH kept AS (INSERT INTO account (tenant_id, account_id, version, entity_code, entity_currency, number,"  # noqa: S608
+                "WITH kept AS (INSERT INTO account (tenant_id, account_id, version, entity_code, entity_currency, number,"
                 "   name, legal_unit_id, legal_unit_name, registration_number)"
                 f" SELECT {_TENANT}, account_id::uuid, version, entity_code, entity_currency, number, name,"
                 "   legal_unit_id::uuid, legal_unit_name, registration_number FROM stage_account"
@@ -57,7 +57,7 @@ def keep_accounts(session: Session, accounts: pa.Table, open_items: pa.Table, pa
         session.execute(text("DELETE FROM open_amount WHERE account_id IN (SELECT account_id FROM stage_newer)"))
     session.execute(
         text(
-            "INSERT INTO open_amount (tenant_id, account_id, currency, due_on, is_credit, open_minor)"  # noqa: S608
+            "INSERT INTO open_amount (tenant_id, account_id, currency, due_on, is_credit, open_minor)"
             f" SELECT {_TENANT}, n.account_id, s.currency, s.due_on, s.open_minor < 0, sum(s.open_minor)"
             " FROM stage_open s JOIN stage_newer n ON n.account_id = s.account_id::uuid"
             " GROUP BY n.account_id, s.currency, s.due_on, s.open_minor < 0"
@@ -72,7 +72,9 @@ def account(session: Session, account_id: str) -> RowMapping | None:
     """One account, or None."""
     return (
         session.execute(
-            text("SELECT account_id::text, entity_code, legal_unit_id::text FROM account WHERE account_id = :account_id"),
+            text(
+                "SELECT account_id::text, entity_code, legal_unit_id::text FROM account WHERE account_id = :account_id"
+            ),
             {"account_id": account_id},
         )
         .mappings()
@@ -155,7 +157,7 @@ def add_limit(
     """Adds a limit; earlier ones stay."""
     session.execute(
         text(
-            "INSERT INTO credit_limit (tenant_id, limit_id, legal_unit_id, currency, amount_minor, valid_from,"  # noqa: S608
+            "INSERT INTO credit_limit (tenant_id, limit_id, legal_unit_id, currency, amount_minor, valid_from,"
             f" valid_until, reason, decided_by, decided_at) VALUES ({_TENANT}, :limit_id, :legal_unit_id, :currency,"
             " :amount_minor, :valid_from, :valid_until, :reason, :decided_by, :decided_at)"
         ),
@@ -191,7 +193,7 @@ def say_if_new(session: Session, legal_unit_id: str, content: bytes) -> int:
     """The version to say this content under; 0 when it was what was said last."""
     row = session.execute(
         text(
-            "INSERT INTO said (tenant_id, legal_unit_id, version, content)"  # noqa: S608
+            "INSERT INTO said (tenant_id, legal_unit_id, version, content)"
             f" VALUES ({_TENANT}, :legal_unit_id, 1, :content)"
             " ON CONFLICT (tenant_id, legal_unit_id) DO UPDATE SET version = said.version + 1, content = excluded.content"
             " WHERE said.content <> excluded.content RETURNING version"

@@ -70,9 +70,7 @@ def set_limit(
     domain.check_limit(amount, valid_from, valid_until)
     unit = unit_of(session, account_id)
     store.lock_unit(session, unit)
-    store.add_limit(
-        session, new_id(), unit, amount, valid_from, valid_until, reason, current_caller().actor, now
-    )
+    store.add_limit(session, new_id(), unit, amount, valid_from, valid_until, reason, current_caller().actor, now)
     return unit
 
 

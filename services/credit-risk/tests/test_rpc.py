@@ -83,7 +83,9 @@ def test_a_limit_shows_exposure_overrun_and_history(database, stub):
     assert (credit.over_limit.minor_units, credit.available.minor_units) == (150_00, -150_00)
     assert (credit.utilisation_percent, credit.is_over_limit, len(credit.history)) == (175.0, True, 2)
     assert [part.entity_code for part in credit.parts] == ["DE01", "FR01"]
-    page = stub.ListCredits(pb.ListCreditsRequest(filter="overLimit=true AND utilisationPercent>100"), timeout=TIMEOUT_S)
+    page = stub.ListCredits(
+        pb.ListCreditsRequest(filter="overLimit=true AND utilisationPercent>100"), timeout=TIMEOUT_S
+    )
     assert [one.legal_unit_id for one in page.credits] == [unit]
 
 
@@ -117,5 +119,3 @@ def test_an_account_of_an_entity_out_of_scope_is_not_found(database, stub, tenan
     scoped = CreditRiskServiceStub(grpc_in_process(SERVICE, database, caller_of(tenant, entities={"DE01"})))
     with refused(Code.NOT_FOUND, "ACCOUNT_UNKNOWN"):
         exposure(scoped, account)
-
-

@@ -152,9 +152,7 @@ def split_dso(dso: Dso, current_minor: int, debit_minor: int) -> Dso:
     """The same figure split into its current and its overdue part, in proportion to the debit items. Source: domain 2.3."""
     share = current_minor / debit_minor if debit_minor else 0.0
     current = dso.days * share
-    return Dso(
-        dso.days, dso.receivables_minor, dso.months, dso.insufficient_history, current, dso.days - current
-    )
+    return Dso(dso.days, dso.receivables_minor, dso.months, dso.insufficient_history, current, dso.days - current)
 
 
 def month_ends(as_of: date, count: int) -> list[date]:

@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy.orm import Session
 
 from kit import listing
-from kit.bus import wait_until_seen
+from kit.bus import wait_until_all_seen
 from kit.clock import business_today
 from kit.context import current_caller
 from kit.db import Database
@@ -35,12 +35,8 @@ class ReportingRpc(ReportingServiceServicer):
         self._database = database
 
     def _is_fresh(self, *producers: str) -> bool:
-        return all(
-            [
-                wait_until_seen(self._database, producer, timeout_s=self._settings.freshness_timeout_s)
-                for producer in producers
-            ]
-        )
+        seen = wait_until_all_seen(self._database, producers, timeout_s=self._settings.freshness_timeout_s)
+        return all(seen.values())
 
     def GetAging(self, request: pb.GetAgingRequest, context: object) -> pb.GetAgingResponse:
         is_fresh = self._is_fresh("ledger")
@@ -164,7 +160,9 @@ class ReportingRpc(ReportingServiceServicer):
 def _hold_contains(text: str) -> str:
     """hold=DISPUTE means: DISPUTE is among the item's holds."""
     terms = listing.filter_terms(text)
-    written = (f'{term.name}{":" if term.name == "hold" and term.op == "=" else term.op}"{term.value}"' for term in terms)
+    written = (
+        f'{term.name}{":" if term.name == "hold" and term.op == "=" else term.op}"{term.value}"' for term in terms
+    )
     return " AND ".join(written)
 
 

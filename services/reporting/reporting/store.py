@@ -36,7 +36,6 @@ Base = declarative_base()
 _names = MetaData()
 
 
-
 def _table(name: str, *columns: Column) -> Table:
     return Table(name, _names, Column("tenant_id", UUID(as_uuid=False)), *columns)
 
@@ -154,9 +153,7 @@ def keep_accounts(session: Session, accounts: pa.Table, contacts: pa.Table, hold
             )
         )
         for table in ("contact", "hold"):
-            session.execute(
-                text(f"DELETE FROM {table} WHERE account_id IN (SELECT account_id FROM stage_newer)")  # noqa: S608
-            )
+            session.execute(text(f"DELETE FROM {table} WHERE account_id IN (SELECT account_id FROM stage_newer)"))
     session.execute(
         text(
             "INSERT INTO contact (tenant_id, contact_id, account_id, name, email)"
@@ -306,9 +303,9 @@ def _bucket(due_on: ColumnElement, open_minor: ColumnElement, as_of: date) -> Co
 def aging_groups(session: Session, as_of: date, scope: Scope) -> list[tuple[str, str, int, int]]:
     """(currency, bucket label or CREDIT, open minor units, items) as of a day."""
     rows = _as_of(as_of, scope)
-    query = select(
-        rows.c.currency, rows.c.bucket, func.sum(rows.c.open_minor).cast(BigInteger), func.count()
-    ).group_by(rows.c.currency, rows.c.bucket)
+    query = select(rows.c.currency, rows.c.bucket, func.sum(rows.c.open_minor).cast(BigInteger), func.count()).group_by(
+        rows.c.currency, rows.c.bucket
+    )
     return [tuple(row) for row in session.execute(query)]
 
 
@@ -333,14 +330,12 @@ def sales_minor(session: Session, as_of: date, scope: Scope, since: date) -> dic
 
 def held_minor(session: Session, as_of: date, scope: Scope) -> list[tuple[str, str, bool, int]]:
     """(currency, hold kind, whether the item is overdue, amount) of holds in force on a day; now's holds only."""
-    overdue = and_(ITEM.c.due_on.is_not(None), ITEM.c.due_on < as_of)
+    overdue = func.coalesce(ITEM.c.due_on < as_of, False)
     query = (
-        select(
-            ITEM.c.currency, HOLD.c.kind, func.coalesce(overdue, False), func.sum(HOLD.c.amount_minor).cast(BigInteger)
-        )
+        select(ITEM.c.currency, HOLD.c.kind, overdue, func.sum(HOLD.c.amount_minor).cast(BigInteger))
         .select_from(HOLD.join(ITEM, ITEM.c.item_id == HOLD.c.item_id))
         .where(_hold_in_force(as_of), ITEM.c.open_minor > 0, *scope.conditions(ITEM))
-        .group_by(ITEM.c.currency, HOLD.c.kind, func.coalesce(overdue, False))
+        .group_by(ITEM.c.currency, HOLD.c.kind, overdue)
     )
     return [tuple(row) for row in session.execute(query)]
 

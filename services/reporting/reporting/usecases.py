@@ -127,4 +127,3 @@ def account_activity(session: Session, account_id: str, today: date, limit: int)
         paid_item_count=paid,
         profile=domain.payment_profile(delay, paid),
     )
-

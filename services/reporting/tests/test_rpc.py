@@ -120,7 +120,9 @@ def database(make_database):
 
 @pytest.fixture
 def stub(grpc_in_process, database, acting, monkeypatch):
-    monkeypatch.setattr("reporting.rpc.wait_until_seen", lambda *args, **kwargs: True)
+    monkeypatch.setattr(
+        "reporting.rpc.wait_until_all_seen", lambda database, producers, timeout_s: dict.fromkeys(producers, True)
+    )
     monkeypatch.setenv("QUITTANCE_TODAY", TODAY.isoformat())
     return ReportingServiceStub(grpc_in_process(SERVICE, database))
 
@@ -134,7 +136,11 @@ def buckets(total):
 
 
 def test_a_payment_after_the_day_is_not_deducted_and_the_day_it_is_paid_it_is(database, stub):
-    deliver(database, HANDLERS, facts(invoice(new_id(), "1", date(2026, 1, 1), date(2026, 1, 31), 100, [(date(2026, 3, 10), -100)])))
+    deliver(
+        database,
+        HANDLERS,
+        facts(invoice(new_id(), "1", date(2026, 1, 1), date(2026, 1, 31), 100, [(date(2026, 3, 10), -100)])),
+    )
     assert buckets(aging(stub, "2026-01-31").totals[0]) == {"NOT_DUE": (1, 100)}
     assert buckets(aging(stub, "2026-02-01").totals[0]) == {"1-30": (1, 100)}
     assert buckets(aging(stub, "2026-03-09").totals[0]) == {"31-60": (1, 100)}
@@ -261,7 +267,9 @@ WORK = [
 @pytest.mark.doubled_and_late(event="quittance.dispute.v1.CaseChanged")
 @pytest.mark.doubled_and_late(event="quittance.credit_risk.v1.RiskChanged")
 @pytest.mark.parametrize(("producer", "event", "ended", "waiting", "count"), WORK, ids=[row[4] for row in WORK])
-def test_doubled_and_late_work_is_counted_once_by_its_newest_state(database, stub, producer, event, ended, waiting, count):
+def test_doubled_and_late_work_is_counted_once_by_its_newest_state(
+    database, stub, producer, event, ended, waiting, count
+):
     deliver(database, HANDLERS, event(2, waiting), producer=producer, times=2)
     assert getattr(stub.GetDashboard(pb.GetDashboardRequest(), timeout=TIMEOUT_S), count) == 1
     deliver(database, HANDLERS, event(3, ended), producer=producer)
@@ -293,7 +301,14 @@ def test_the_dashboard_shows_holds_ratio_receipts_and_a_series(database, stub):
     deliver(database, HANDLERS, accounts(1, "Customer", (disputed, "DISPUTE", 120), (promised, "PROMISE", 150)))
     found = stub.GetDashboard(pb.GetDashboardRequest(), timeout=TIMEOUT_S)
     [euro] = found.currencies
-    figures = (euro.open, euro.overdue, euro.disputed, euro.promised, euro.collectable_overdue, euro.received_this_month)
+    figures = (
+        euro.open,
+        euro.overdue,
+        euro.disputed,
+        euro.promised,
+        euro.collectable_overdue,
+        euro.received_this_month,
+    )
     assert [one.minor_units for one in figures] == [900, 450, 120, 150, 180, 50]
     assert (euro.overdue_percent, found.account_count) == (50.0, 1)
     assert [month.month for month in found.series] == ["2026-07", "2026-08", "2026-09"]
@@ -321,7 +336,10 @@ def test_rows_behind_a_figure_add_up_to_it(database, stub):
         ("2", "NOT_DUE", "Customer")
     ]
     first = rows(page_size=1)
-    assert (first.total_size, [row.number for row in rows(page_size=1, page_token=first.next_page_token).items]) == (2, ["2"])
+    assert (first.total_size, [row.number for row in rows(page_size=1, page_token=first.next_page_token).items]) == (
+        2,
+        ["2"],
+    )
     assert first.items[0].held.minor_units == 120
 
 

@@ -33,6 +33,7 @@ def upgrade() -> None:
     op.create_table(
         "open_amount",
         _tenant(),
+        sa.Column("row_number", sa.BigInteger, sa.Identity(always=True), primary_key=True),
         sa.Column("account_id", sa.UUID(as_uuid=False), nullable=False),
         sa.Column("currency", sa.Text, nullable=False),
         sa.Column("due_on", sa.Date),

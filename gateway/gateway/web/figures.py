@@ -1,0 +1,168 @@
+"""Figures: dashboard, aging, DSO with its inputs, the rows behind a figure, search."""
+
+from datetime import date
+
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
+
+from gateway.web import RPC_TIMEOUT_S, gettext, needs, selected_entity, stubs
+from kit import money
+from quittance.reporting.v1 import reporting_service_pb2 as pb
+
+blueprint = Blueprint("figures", __name__)
+
+ROWS_PER_PAGE = 100
+# Bucket labels of the contract with the colour of the design's age ramp.
+BUCKETS = (
+    ("NOT_DUE", "age-0"), ("1-30", "age-1"), ("31-60", "age-2"), ("61-90", "age-3"), ("91-120", "age-4"), (">120", "age-5"),
+)  # fmt: skip
+HIT_ICONS = {"ACCOUNT": "building", "ITEM": "file-text", "CASE": "message-2-exclamation", "CONTACT": "user"}
+
+
+def bucket_name(label: str) -> str:
+    """A bucket in the reader's words."""
+    named = {
+        "NOT_DUE": gettext("Not due"),
+        ">120": gettext("Over 120"),
+        "NO_DUE_DATE": gettext("No due date"),
+        "CREDIT": gettext("Credits"),
+    }
+    return named.get(label) or label.replace("-", "–")
+
+
+def _as_of() -> str:
+    """The day in the address; empty (today) when there is none or it is no day."""
+    text = request.args.get("as_of", "")
+    try:
+        return date.fromisoformat(text).isoformat() if text else ""
+    except ValueError:
+        return ""
+
+
+def _address(endpoint: str, **values: str) -> str:
+    entity = selected_entity()
+    kept = {name: value for name, value in {"entity": entity, "as_of": _as_of(), **values}.items() if value}
+    return url_for(endpoint, **kept)
+
+
+@blueprint.get("/dashboard")
+@needs("reports:read")
+def dashboard():
+    """All figures in one call; the currency in the address decides whose pictures are shown."""
+    found = stubs().reporting.GetDashboard(
+        pb.GetDashboardRequest(entity=selected_entity(), as_of=_as_of()), timeout=RPC_TIMEOUT_S
+    )
+    wanted = request.args.get("currency", "")
+    figures = next((one for one in found.currencies if one.currency == wanted), next(iter(found.currencies), None))
+    series = [month for month in found.series if figures and month.currency == figures.currency]
+    return render_template(
+        "figures/dashboard.html",
+        found=found,
+        figures=figures,
+        others=[one for one in found.currencies if figures and one.currency != figures.currency],
+        open_trend=[sum(bucket.amount.minor_units for bucket in month.buckets) for month in series],
+        overdue_trend=[month.overdue_percent for month in series],
+        dso_trend=[month.dso_days for month in series],
+        aging_rows=[(_month_name(month.month), _aging_cells(month)) for month in series],
+        dso_rows=[(_month_name(month.month), [round(month.dso_days, 1)]) for month in series],
+        buckets=BUCKETS,
+        bucket_name=bucket_name,
+        address=_address,
+    )
+
+
+def _month_name(month: str) -> str:
+    return current_app.jinja_env.globals["date_text"](f"{month}-01", "month")
+
+
+def _aging_cells(month: pb.DashboardMonth) -> list[float]:
+    """Amounts of the buckets in the order of BUCKETS, in the main unit: what a picture needs."""
+    amounts = {bucket.label: bucket.amount for bucket in month.buckets}
+    return [float(money.from_proto(amounts[label]).amount) for label, _ in BUCKETS]
+
+
+@blueprint.get("/aging")
+@needs("reports:read")
+def aging():
+    """Open items by age as of any day."""
+    found = stubs().reporting.GetAging(
+        pb.GetAgingRequest(entity=selected_entity(), as_of=_as_of()), timeout=RPC_TIMEOUT_S
+    )
+    return render_template(
+        "figures/aging.html", found=found, buckets=BUCKETS, bucket_name=bucket_name, address=_address
+    )
+
+
+@blueprint.get("/reports/dso")
+@needs("reports:read")
+def dso():
+    """Count-back DSO with the months it was counted over."""
+    found = stubs().reporting.GetDso(pb.GetDsoRequest(entity=selected_entity(), as_of=_as_of()), timeout=RPC_TIMEOUT_S)
+    return render_template("figures/dso.html", found=found, address=_address)
+
+
+@blueprint.get("/reports")
+@needs("reports:read")
+def items():
+    """The rows behind a figure."""
+    args = request.args
+    names = ("currency", "bucket", "hold")
+    terms = [f'{name}="{args[name]}"' for name in names if args.get(name)]
+    found = stubs().reporting.ListReportItems(
+        pb.ListReportItemsRequest(
+            entity=selected_entity(),
+            as_of=_as_of(),
+            filter=" AND ".join(terms),
+            overdue=args.get("overdue") == "1",
+            order_by=args.get("sort", ""),
+            page_size=ROWS_PER_PAGE,
+            page_token=args.get("page", ""),
+        ),
+        timeout=RPC_TIMEOUT_S,
+    )
+    return render_template(
+        "figures/items.html", found=found, chips=_chips(), bucket_name=bucket_name, as_of=_as_of(), address=_address
+    )
+
+
+def _chips() -> list[dict[str, str]]:
+    """The filters in the address, each with the address without it."""
+    args = request.args
+    hold_names = {
+        "DISPUTE": gettext("Under dispute"),
+        "PROMISE": gettext("Promised"),
+        "PAYMENT_ANNOUNCED": gettext("Said to be paid"),
+        "RESPONSE": gettext("Answer waiting"),
+    }
+    shown = {
+        "currency": args.get("currency", ""),
+        "bucket": bucket_name(args["bucket"]) if args.get("bucket") else "",
+        "hold": hold_names.get(args.get("hold", ""), args.get("hold", "")),
+        "overdue": gettext("Overdue") if args.get("overdue") == "1" else "",
+    }
+    chips = []
+    for name, label in shown.items():
+        if label:
+            rest = {key: value for key, value in args.items() if key not in (name, "page")}
+            chips.append({"label": label, "remove_href": url_for("figures.items", **rest)})
+    return chips
+
+
+@blueprint.get("/search")
+@needs("reports:read")
+def search():
+    """Accounts, items, cases and contacts that carry the words; a single account opens at once."""
+    words = (request.args.get("q") or request.args.get("query") or "").strip()[:200]
+    hits = []
+    if words:
+        hits = list(stubs().reporting.Search(pb.SearchRequest(query=words, limit=20), timeout=RPC_TIMEOUT_S).hits)
+    if len(hits) == 1 and hits[0].kind in ("ACCOUNT", "ITEM", "CASE"):
+        return redirect(_hit_href(hits[0]), 303)
+    return render_template("figures/search.html", words=words, hits=hits, hit_href=_hit_href, icons=HIT_ICONS)
+
+
+def _hit_href(hit: pb.SearchHit) -> str:
+    if hit.kind == "ITEM":
+        return f"/items/{hit.id}"
+    if hit.kind == "CASE":
+        return f"/disputes/{hit.id}"
+    return f"/accounts/{hit.account_id}"
