@@ -195,7 +195,7 @@ def _here() -> str:
 
 
 def me() -> SignedIn:
-    """The person whose page this is (inside signed_in). `me().caller.subject` is the address agendas are assigned to."""
+    """The person whose page this is (inside signed_in); `me().caller.subject` is the address that agendas name."""
     person = gate().signed_in()
     assert person is not None, "me() belongs inside @signed_in"
     return person

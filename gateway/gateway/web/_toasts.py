@@ -64,5 +64,3 @@ def _open(kept: str, secret: str) -> list[tuple[str, str]]:
 
 def _signature(raw: str, secret: str) -> str:
     return hmac.new(secret.encode(), raw.encode(), hashlib.sha256).hexdigest()
-
-

@@ -62,9 +62,7 @@ def enter():
     wait_s = gate().limiter.wait_s(gate().sign_in_rate, who) or gate().limiter.wait_s(gate().address_rate, address())
     if wait_s > 0:
         minutes = max(round(wait_s / 60), 1)
-        response = _form(
-            email, _("Too many tries. Wait %(minutes)s min, then try again.", minutes=minutes), status=429
-        )
+        response = _form(email, _("Too many tries. Wait %(minutes)s min, then try again.", minutes=minutes), status=429)
         response.headers["Retry-After"] = str(max(int(wait_s), 1))
         return response
     token = ""
@@ -167,7 +165,7 @@ def _form(email: str = "", error: str = "", status: int = 200):
         email=email,
         error=error,
         next=_target(),
-        form_token=_form_token(seed if not fresh else fresh),
+        form_token=_form_token(fresh or seed),
         languages=_languages(),
     )
     response = make_response(page, status)
@@ -199,5 +197,3 @@ def _end_present_session() -> None:
         with gate().database.system_transaction() as session:
             store.delete_session(session, person.caller.tenant_id, person.session_id)
         g.signed_in = None
-
-
