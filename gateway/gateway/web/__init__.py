@@ -10,7 +10,7 @@ from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from flask import Blueprint, Flask, current_app, g, redirect, request, url_for
+from flask import Blueprint, Flask, Response, current_app, g, redirect, request, url_for
 from markupsafe import Markup
 
 import ui
@@ -39,6 +39,12 @@ log = logging.getLogger(__name__)
 RPC_TIMEOUT_S = 10.0
 # The entity switcher changes rarely; asking the ledger for every page would double the calls.
 ENTITIES_KEPT_S = 30.0
+
+# Mails bring their own inline styles; nothing else of theirs comes alive.
+FRAME_POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'; sandbox"
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -232,6 +238,11 @@ def csrf_field() -> Markup:
 def toast(text: str, undo_href: str = "") -> None:
     """Says what was done, on this page or on the next one after a redirect; never for errors. Templates do nothing."""
     g.setdefault("toasts", []).append((text, undo_href))
+
+
+def framed(html: str) -> Response:
+    """A document of its own for q.mail_frame (a mail as its reader sees it): it runs nothing and loads nothing."""
+    return Response(html, mimetype="text/html", headers={"Content-Security-Policy": FRAME_POLICY})
 
 
 def gettext(message: str, **values: Any) -> str:

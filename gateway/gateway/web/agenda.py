@@ -1,0 +1,366 @@
+"""The day's work: the agenda, one action (an e-mail to compose or a call to make), messages as sent."""
+
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+
+from gateway.web import RPC_TIMEOUT_S, can, gettext, language, me, needs, selected_entity, stubs, toast
+from gateway.web.customers import HOLD_CHIPS, hold_kind, hold_name
+from kit.clock import business_today
+from kit.errors import Code, Refused
+from quittance.ledger.v1 import ledger_service_pb2
+from quittance.notification.v1 import notification_service_pb2 as mail_pb
+from quittance.reporting.v1 import reporting_service_pb2
+from quittance.scenario.v1 import action_pb2
+from quittance.scenario.v1 import scenario_service_pb2 as pb
+
+blueprint = Blueprint("agenda", __name__)
+
+ROWS_PER_PAGE = 200
+# A message is shown as its reader sees it: own styles, no script, no other host, in our own frame only.
+MAIL_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'self'; form-action 'none'"
+)
+CHANNELS = {
+    action_pb2.CHANNEL_EMAIL: "email",
+    action_pb2.CHANNEL_CALL: "call",
+    action_pb2.CHANNEL_LETTER: "letter",
+    action_pb2.CHANNEL_SMS: "email",
+    action_pb2.CHANNEL_INTERNAL: "internal",
+    action_pb2.CHANNEL_TASK: "task",
+}
+WRITTEN = frozenset({action_pb2.CHANNEL_EMAIL})
+
+
+def channel_name(channel: int) -> str:
+    """A channel in the reader's words."""
+    return {
+        action_pb2.CHANNEL_EMAIL: gettext("E-mail"),
+        action_pb2.CHANNEL_CALL: gettext("Call"),
+        action_pb2.CHANNEL_LETTER: gettext("Letter"),
+        action_pb2.CHANNEL_SMS: gettext("Text message"),
+        action_pb2.CHANNEL_INTERNAL: gettext("Internal e-mail"),
+        action_pb2.CHANNEL_TASK: gettext("Task"),
+    }.get(channel, "")
+
+
+def reason_text(reason: action_pb2.Reason) -> str:
+    """Why, in the reader's language."""
+    return (reason.text_fr if language() == "fr" else reason.text) or reason.text
+
+
+def holds_of(action: action_pb2.Action) -> list[tuple[str, str]]:
+    """(chip, words) for the holds of an action's account, from "DISPUTE:1,PROMISE:2"."""
+    found = []
+    for part in action.hold_summary.split(","):
+        kind, _, count = part.partition(":")
+        if kind:
+            found.append((HOLD_CHIPS.get(kind, "out"), f"{hold_name(kind)} {count}".strip()))
+    return found
+
+
+def _group(action: action_pb2.Action, today: str) -> str:
+    if action.state == action_pb2.ACTION_STATE_NEEDS_ATTENTION:
+        return gettext("Needs a person")
+    if action.state == action_pb2.ACTION_STATE_SENDING:
+        return gettext("Being sent")
+    return gettext("Late") if action.due_on < today else gettext("Today")
+
+
+def _actions(state: str = "") -> pb.ListActionsResponse:
+    entity = selected_entity()
+    terms = [f'entity_code="{entity}"'] if entity else []
+    if request.args.get("mine") == "1":
+        terms.append(f'assignee="{me().caller.subject}"')
+    if state:
+        terms.append(f"state={state}")
+    return stubs().scenario.ListActions(
+        pb.ListActionsRequest(
+            filter=" AND ".join(terms),
+            order_by=request.args.get("sort", ""),
+            page_size=ROWS_PER_PAGE,
+            page_token=request.args.get("page", ""),
+        ),
+        timeout=RPC_TIMEOUT_S,
+    )
+
+
+@blueprint.get("/agenda")
+@needs("actions:read")
+def agenda():
+    """Who is to be contacted today, about what and why."""
+    ahead = request.args.get("view") == "ahead"
+    found = _actions("PLANNED" if ahead else "")
+    today = business_today().isoformat()
+    actions = list(found.actions)
+    if not request.args.get("sort") and not ahead:
+        # What needs a person first, then late, then today; the service's order within.
+        rank = {action_pb2.ACTION_STATE_NEEDS_ATTENTION: 0, action_pb2.ACTION_STATE_SENDING: 3}
+        actions.sort(key=lambda one: rank.get(one.state, 1 if one.due_on < today else 2))
+    figures = None
+    if can("reports:read"):
+        try:
+            figures = stubs().reporting.GetDashboard(
+                reporting_service_pb2.GetDashboardRequest(entity=selected_entity()), timeout=RPC_TIMEOUT_S
+            )
+        except Refused as error:
+            if not error.is_transient:
+                raise
+    return render_template(
+        "agenda/agenda.html",
+        found=found,
+        actions=actions,
+        groups=[gettext("Ahead") if ahead else _group(action, today) for action in actions],
+        ahead=ahead,
+        figures=figures,
+        channels=CHANNELS,
+        channel_name=channel_name,
+        reason_text=reason_text,
+        holds_of=holds_of,
+        pb=action_pb2,
+    )
+
+
+def _action(action_id: str) -> action_pb2.Action:
+    return stubs().scenario.GetAction(pb.GetActionRequest(action_id=str(action_id)), timeout=RPC_TIMEOUT_S).action
+
+
+def _looked_again(account_id: str) -> ledger_service_pb2.LookAgainResponse:
+    return stubs().ledger.LookAgain(ledger_service_pb2.LookAgainRequest(account_id=account_id), timeout=RPC_TIMEOUT_S)
+
+
+@blueprint.get("/agenda/preview/<uuid:action_id>")
+@needs("actions:read")
+def preview(action_id):
+    """The side of the agenda: why this action, its items, what is left out, who is written to."""
+    action = _action(action_id)
+    now = _looked_again(action.account_id)
+    inside = set(action.item_ids)
+    return render_template(
+        "agenda/_preview.html",
+        action=action,
+        now=now,
+        items=[item for item in now.items if item.item_id in inside],
+        left_out=[item for item in now.items if item.held.minor_units],
+        reason_text=reason_text,
+        hold_kind=hold_kind,
+        hold_name=hold_name,
+        hold_chips=HOLD_CHIPS,
+        written=action.step.channel in WRITTEN,
+    )
+
+
+@blueprint.get("/agenda/<uuid:action_id>")
+@needs("actions:read")
+def action(action_id):
+    """One action: the e-mail as proposed, to edit and preview, or the call with what to say."""
+    found = _action(action_id)
+    now = _looked_again(found.account_id)
+    draft = None
+    if found.step.channel in WRITTEN and found.state != action_pb2.ACTION_STATE_DONE and can("messages:write"):
+        draft = _draft(found)
+    return render_template(
+        "agenda/compose.html" if draft else "agenda/call.html",
+        action=found,
+        now=now,
+        draft=draft,
+        reason_text=reason_text,
+        channel_name=channel_name,
+        channels=CHANNELS,
+        hold_kind=hold_kind,
+        hold_name=hold_name,
+        hold_chips=HOLD_CHIPS,
+        is_open=found.state in (action_pb2.ACTION_STATE_DUE, action_pb2.ACTION_STATE_PLANNED,
+                                action_pb2.ACTION_STATE_NEEDS_ATTENTION),
+        hashtags=_hashtags() if draft else [],
+        next_action=_next_after(str(action_id)),
+        outcomes=_outcomes(),
+        french=language() == "fr",
+    )  # fmt: skip
+
+
+def _draft(action: action_pb2.Action, subject: str = "", body: str = "") -> mail_pb.DraftMessageResponse:
+    return stubs().notification.DraftMessage(
+        mail_pb.DraftMessageRequest(
+            account_id=action.account_id,
+            item_ids=list(action.item_ids),
+            template_key=action.step.template_key,
+            contact_role=action.step.contact_role,
+            subject=subject,
+            body=body,
+        ),
+        timeout=RPC_TIMEOUT_S,
+    )
+
+
+def _hashtags() -> list[mail_pb.Hashtag]:
+    return list(stubs().notification.ListHashtags(mail_pb.ListHashtagsRequest(), timeout=RPC_TIMEOUT_S).hashtags)
+
+
+def _outcomes() -> list[tuple[str, str]]:
+    return [
+        ("reached", gettext("Reached")),
+        ("voicemail", gettext("Voicemail")),
+        ("wrong person", gettext("Wrong person")),
+        ("refused", gettext("Refused")),
+        ("promise", gettext("Promise")),
+        ("dispute", gettext("Dispute")),
+        ("done", gettext("Done")),
+    ]
+
+
+def _next_after(action_id: str) -> str:
+    """The action after this one in the agenda; the first when this is not in it; empty when there is no other."""
+    ids = [one.action_id for one in _actions().actions]
+    if action_id in ids:
+        at = ids.index(action_id)
+        ids = ids[at + 1 :] + ids[:at]
+    return ids[0] if ids else ""
+
+
+@blueprint.route("/agenda/<uuid:action_id>/preview", methods=["GET", "POST"])
+@needs("messages:write")
+def mail_preview(action_id):
+    """The e-mail as its reader will see it, on the account's real items: a page of its own for the frame."""
+    found = _action(action_id)
+    draft = _draft(found, request.form.get("subject", ""), request.form.get("body", ""))
+    return _mail_page(draft.subject, draft.body, draft.language)
+
+
+def _mail_page(subject: str, body: str, mail_language: str) -> Response:
+    html = render_template("agenda/_mail.html", subject=subject, body=body, mail_language=mail_language)
+    response = Response(html, mimetype="text/html")
+    response.headers["Content-Security-Policy"] = MAIL_POLICY
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
+    return response
+
+
+@blueprint.post("/agenda/<uuid:action_id>/send")
+@needs("actions:write")
+def send(action_id):
+    """Sends the e-mail, once."""
+    form = request.form
+    try:
+        answer = stubs().scenario.SendAction(
+            pb.SendActionRequest(action_id=str(action_id), subject=form.get("subject", ""), body=form.get("body", "")),
+            timeout=RPC_TIMEOUT_S,
+        )
+    except Refused as error:
+        if error.code is not Code.FAILED_PRECONDITION:
+            raise
+        toast(_stopped(error), kind="warn")
+        return redirect(url_for("agenda.action", action_id=action_id), 303)
+    toast(gettext("Sent to %(name)s.", name=answer.action.account_name))
+    following = form.get("next", "")
+    if form.get("then") == "next" and following:
+        return redirect(url_for("agenda.action", action_id=following), 303)
+    return redirect(url_for("agenda.message", message_id=answer.message_id), 303)
+
+
+def _stopped(error: Refused) -> str:
+    """Why nothing left, in the reader's words."""
+    return {
+        "ACTION_ALREADY_SENT": gettext("This e-mail has already been sent. It was not sent again."),
+        "ACTION_NOT_OWED": gettext("Paid, held or answered in between. The e-mail was not sent."),
+        "NOTHING_COLLECTABLE": gettext("Paid in between. The e-mail was not sent."),
+        "CONTACT_MISSING": gettext("Nobody to write to: add a contact with an e-mail address first."),
+        "UNKNOWN_TAG": gettext("The text has a hashtag nobody knows; correct it first."),
+    }.get(error.reason, error.message)
+
+
+@blueprint.post("/agenda/<uuid:action_id>/complete")
+@needs("actions:write")
+def complete(action_id):
+    """Records what a call or a task came to."""
+    stubs().scenario.CompleteAction(
+        pb.CompleteActionRequest(
+            action_id=str(action_id), outcome=request.form.get("outcome", ""), comment=request.form.get("comment", "")
+        ),
+        timeout=RPC_TIMEOUT_S,
+    )
+    toast(gettext("Recorded."))
+    return redirect(url_for("agenda.agenda"), 303)
+
+
+@blueprint.post("/agenda/<uuid:action_id>/skip")
+@needs("actions:write")
+def skip(action_id):
+    """Leaves the step out, with a reason."""
+    stubs().scenario.SkipAction(
+        pb.SkipActionRequest(action_id=str(action_id), reason=request.form.get("reason", "")), timeout=RPC_TIMEOUT_S
+    )
+    toast(gettext("Skipped. The history keeps the reason."))
+    return redirect(url_for("agenda.agenda"), 303)
+
+
+@blueprint.post("/agenda/<uuid:action_id>/reschedule")
+@needs("actions:write")
+def reschedule(action_id):
+    """Moves the action to another day, with a reason."""
+    stubs().scenario.RescheduleAction(
+        pb.RescheduleActionRequest(
+            action_id=str(action_id), due_on=request.form.get("due_on", ""), reason=request.form.get("reason", "")
+        ),
+        timeout=RPC_TIMEOUT_S,
+    )
+    toast(gettext("Moved."))
+    return redirect(url_for("agenda.agenda"), 303)
+
+
+# ---- messages --------------------------------------------------------------------------------------------------------
+def message_state(state: int) -> tuple[str, str]:
+    """(verdict, words) for the state of a message."""
+    return {
+        mail_pb.MESSAGE_STATE_QUEUED: ("note", gettext("Waits for the sender")),
+        mail_pb.MESSAGE_STATE_SENDING: ("note", gettext("Being sent")),
+        mail_pb.MESSAGE_STATE_SENT: ("good", gettext("Sent")),
+        mail_pb.MESSAGE_STATE_DELIVERED: ("good", gettext("Delivered")),
+        mail_pb.MESSAGE_STATE_BOUNCED: ("bad", gettext("Came back")),
+        mail_pb.MESSAGE_STATE_FAILED: ("bad", gettext("Refused by the server")),
+        mail_pb.MESSAGE_STATE_UNKNOWN: ("warn", gettext("Outcome not known")),
+        mail_pb.MESSAGE_STATE_CANCELLED: ("warn", gettext("Not sent")),
+    }.get(state, ("note", ""))
+
+
+def _message(message_id: str) -> mail_pb.Message:
+    return (
+        stubs()
+        .notification.GetMessage(mail_pb.GetMessageRequest(message_id=str(message_id)), timeout=RPC_TIMEOUT_S)
+        .message
+    )
+
+
+@blueprint.get("/messages/<uuid:message_id>")
+@needs("messages:read")
+def message(message_id):
+    """One message as it was sent."""
+    found = _message(message_id)
+    return render_template(
+        "agenda/message.html",
+        message=found,
+        state=message_state(found.state),
+        is_unknown=found.state == mail_pb.MESSAGE_STATE_UNKNOWN,
+        waiting=found.state in (mail_pb.MESSAGE_STATE_QUEUED, mail_pb.MESSAGE_STATE_SENDING),
+    )
+
+
+@blueprint.get("/messages/<uuid:message_id>/body")
+@needs("messages:read")
+def message_body(message_id):
+    """The message's own page, for the frame."""
+    found = _message(message_id)
+    return _mail_page(found.subject, found.body, found.language)
+
+
+@blueprint.post("/messages/<uuid:message_id>/resolve")
+@needs("messages:write")
+def resolve(message_id):
+    """A person says what became of a message whose outcome is not known."""
+    stubs().notification.ResolveMessage(
+        mail_pb.ResolveMessageRequest(
+            message_id=str(message_id),
+            sent=request.form.get("sent") == "1",
+            comment=request.form.get("comment", ""),
+        ),
+        timeout=RPC_TIMEOUT_S,
+    )
+    toast(gettext("Recorded."))
+    return redirect(url_for("agenda.message", message_id=message_id), 303)
