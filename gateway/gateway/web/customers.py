@@ -133,12 +133,9 @@ def account(account_id):
     )
     # A figure whose service does not answer is left out and said so; the items are the sheet's reason to be.
     missing: list[str] = []
-    progress = _or_missing(missing, "actions:read", lambda: stubs().scenario.GetAccountProgress(
-        scenario_service_pb2.GetAccountProgressRequest(account_id=account_id), timeout=RPC_TIMEOUT_S))  # fmt: skip
-    credit = _or_missing(missing, "credit:read", lambda: stubs().credit_risk.GetAccountCredit(
-        credit_risk_service_pb2.GetAccountCreditRequest(account_id=account_id), timeout=RPC_TIMEOUT_S).credit)  # fmt: skip
-    activity = _or_missing(missing, "reports:read", lambda: stubs().reporting.GetAccountActivity(
-        reporting_service_pb2.GetAccountActivityRequest(account_id=account_id, limit=30), timeout=RPC_TIMEOUT_S))  # fmt: skip
+    progress = _or_missing(missing, "actions:read", lambda: _progress(account_id))
+    credit = _or_missing(missing, "credit:read", lambda: _credit(account_id))
+    activity = _or_missing(missing, "reports:read", lambda: _activity(account_id))
     return render_template(
         "customers/account.html",
         account=answer.account,
@@ -164,6 +161,21 @@ def account(account_id):
         new_id=new_id,
         french=language() == "fr",
     )
+
+
+def _progress(account_id: str) -> scenario_service_pb2.GetAccountProgressResponse:
+    request_ = scenario_service_pb2.GetAccountProgressRequest(account_id=account_id)
+    return stubs().scenario.GetAccountProgress(request_, timeout=RPC_TIMEOUT_S)
+
+
+def _credit(account_id: str) -> credit_risk_service_pb2.Credit:
+    request_ = credit_risk_service_pb2.GetAccountCreditRequest(account_id=account_id)
+    return stubs().credit_risk.GetAccountCredit(request_, timeout=RPC_TIMEOUT_S).credit
+
+
+def _activity(account_id: str) -> reporting_service_pb2.GetAccountActivityResponse:
+    request_ = reporting_service_pb2.GetAccountActivityRequest(account_id=account_id, limit=30)
+    return stubs().reporting.GetAccountActivity(request_, timeout=RPC_TIMEOUT_S)
 
 
 def _reasons() -> list[tuple[str, str]]:

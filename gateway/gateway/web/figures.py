@@ -13,8 +13,13 @@ blueprint = Blueprint("figures", __name__)
 ROWS_PER_PAGE = 100
 # Bucket labels of the contract with the colour of the design's age ramp.
 BUCKETS = (
-    ("NOT_DUE", "age-0"), ("1-30", "age-1"), ("31-60", "age-2"), ("61-90", "age-3"), ("91-120", "age-4"), (">120", "age-5"),
-)  # fmt: skip
+    ("NOT_DUE", "age-0"),
+    ("1-30", "age-1"),
+    ("31-60", "age-2"),
+    ("61-90", "age-3"),
+    ("91-120", "age-4"),
+    (">120", "age-5"),
+)
 HIT_ICONS = {"ACCOUNT": "building", "ITEM": "file-text", "CASE": "message-2-exclamation", "CONTACT": "user"}
 
 
