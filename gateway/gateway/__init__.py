@@ -1,0 +1,1 @@
+"""REST, OpenAPI, sign-in and the web workspace, derived from the services' contracts."""

@@ -1,0 +1,1 @@
+"""Mechanism without business nouns: errors, money, database, outbox, bus, jobs, RPC."""

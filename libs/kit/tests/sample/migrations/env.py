@@ -1,0 +1,5 @@
+from sample.store import Base
+
+from kit.migrations import run_env
+
+run_env(Base.metadata)

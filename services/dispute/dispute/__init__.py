@@ -1,0 +1,1 @@
+"""Cases, reason codes, routing and clocks."""

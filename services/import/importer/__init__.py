@@ -1,0 +1,1 @@
+"""Takes receivables in from files, recognises, validates and applies them."""

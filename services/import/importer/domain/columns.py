@@ -1,0 +1,406 @@
+"""The columns of one file on their way from text to values: what the formats are, what must be asked, what is
+refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importer.domain.fields import CONTACTS, FIELD_BY_NAME, FIELDS, ITEMS
+from importer.domain.mapping import CUSTOM, Content, Mapped
+from importer.domain.model import Evidence, Question, Wanted, column_key
+from importer.domain.reading import RawTable
+from importer.domain.texts import question_text
+from importer.domain.values import (
+    AmountColumn,
+    DateColumn,
+    as_identifier,
+    day_texts,
+    flag,
+    header_key,
+    parse_amounts,
+    parse_dates,
+    profile_amounts,
+    profile_dates,
+)
+
+AMOUNT_FIELDS = ("initialAmount", "openAmount", "localAmount", "debit", "credit")
+DATE_FIELDS = ("issueOn", "dueOn", "postedOn", "settledOn", "baselineOn")
+# Where a file has no document date, these stand in for it, best first.
+ISSUE_FALLBACKS = ("postedOn", "baselineOn")
+_FORMULA = r"^\s*(=.*|[+\-@][A-Za-z_.]+[(|!].*)$"
+_LITERAL = r'^="[^"]*"$'
+_ERROR = r"^#(N/A|REF!|VALUE!|DIV/0!|NAME\?|NULL!|NUM!|NV|WERT!|BEZUG!|NOM\?|VALEUR!)$"
+
+
+class Columns:
+    """One pass over one file: its columns by field, the refusals met, the questions left. Objects build their rows
+    on it."""
+
+    def __init__(
+        self,
+        raw: RawTable,
+        kind: str,
+        columns: list[Mapped],
+        wanted: Wanted,
+        answers: Mapping[str, str],
+        found: list[Content],
+        warnings: list[tuple[str, dict[str, str]]],
+    ) -> None:
+        self.raw, self.kind, self.columns, self.wanted, self.answers, self.found = (
+            raw,
+            kind,
+            columns,
+            wanted,
+            answers,
+            found,
+        )
+        self.warnings = warnings
+        self.questions: list[Question] = []
+        self.refused: list[tuple[pa.Array, str, str, int | None]] = []
+        self.formats: dict[int, str] = {}
+        self.rows = raw.table.num_rows
+        self.position = {
+            column.field: column.position for column in columns if column.field and not column.field.startswith(CUSTOM)
+        }
+
+    def rows_read(self) -> tuple[pa.Table, dict[str, pa.Array]]:
+        """All rows with the ledger's columns, refused ones included, and what the preview shows of them by field."""
+        raise NotImplementedError(f"{self.kind} has rows of its own")
+
+    # -- small helpers
+
+    def has(self, name: str) -> bool:
+        return name in self.position
+
+    def column(self, name: str) -> pa.Array:
+        """The text of a field's column; all empty when no column has it."""
+        if not self.has(name):
+            return self.constant("")
+        return self.at(self.position[name])
+
+    def at(self, position: int) -> pa.Array:
+        values = self.raw.table.column(position)
+        return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+    def constant(self, value: object, kind: pa.DataType | None = None) -> pa.Array:
+        return pa.repeat(pa.scalar(value, kind or pa.string()), self.rows)
+
+    def header(self, name: str) -> str:
+        return self.raw.headers[self.position[name]] or f"#{self.position[name]}" if self.has(name) else name
+
+    def refuse(self, mask: pa.Array, name: str, code: str, position: int | None = None) -> None:
+        mask = pc.fill_null(mask, False)
+        if code == "missing" and any(
+            question.code == "mapping" and question.column == name for question in self.questions
+        ):
+            return  # The whole column is asked about; a refusal per row would only hide that.
+        if pc.any(mask, min_count=0).as_py():
+            self.refused.append((mask, name, code, self.position.get(name) if position is None else position))
+
+    def warn(self, code: str, **values: str) -> None:
+        self.warnings.append((code, values))
+
+    def identifier(self, name: str) -> pa.Array:
+        text, lost = as_identifier(self.column(name))
+        if self.has(name):
+            self.refuse(lost, name, "digitsLost")
+            self._refuse_long(text, name)
+        return text
+
+    def text(self, name: str) -> pa.Array:
+        value = pc.utf8_trim_whitespace(self.column(name))
+        if self.has(name):
+            self._refuse_long(value, name)
+        return value
+
+    def _refuse_long(self, value: pa.Array, name: str) -> None:
+        longest = FIELD_BY_NAME[self.kind][name].max_length
+        self.refuse(pc.greater(pc.utf8_length(value), longest), name, "tooLong")
+
+    def _words(self, name: str, table: Mapping[str, str]) -> tuple[pa.Array, pa.Array, list[str]]:
+        """A column of words by a table. Returns the values (null: unknown or empty), the mask of unknown ones, and
+        those words."""
+        encoded = pc.utf8_trim_whitespace(self.column(name)).dictionary_encode()
+        words = encoded.dictionary.to_pylist()
+        values = [table.get(header_key(word) or word.strip().lower()) for word in words]
+        unknown = [value is None and word != "" for value, word in zip(values, words, strict=True)]
+        names = [word for word, odd in zip(words, unknown, strict=True) if odd]
+        return (
+            pa.array(values, pa.string()).take(encoded.indices),
+            pa.array(unknown, pa.bool_()).take(encoded.indices),
+            names,
+        )
+
+    def _refused_rows(self, name: str) -> pa.Array:
+        mask = self.constant(False, pa.bool_())
+        for other, field_name, _, _ in self.refused:
+            if field_name == name:
+                mask = pc.or_(mask, other)
+        return mask
+
+    # -- what is missing or damaged
+
+    def ask_for_missing(self) -> None:
+        missing = [entry.name for entry in FIELDS[self.kind] if entry.required and not self.has(entry.name)]
+        if self.kind == ITEMS:
+            if self.has("externalId") and "itemNumber" in missing:
+                missing.remove("itemNumber")
+            fallback = next((name for name in ISSUE_FALLBACKS if self.has(name)), None)
+            if "issueOn" in missing and fallback:
+                missing.remove("issueOn")
+                self.warn("issueFrom", column=self.header(fallback))
+            if not any(self.has(name) for name in AMOUNT_FIELDS):
+                missing.append("initialAmount")
+        if self.kind == CONTACTS and not (self.has("email") or self.has("phone")):
+            missing.append("email")
+        free = tuple(
+            column_key(self.raw.headers, column.position)
+            for column in self.columns
+            if not column.field or column.field.startswith(CUSTOM)
+        )
+        for name in missing:
+            entry = FIELD_BY_NAME[self.kind][name]
+            self.questions.append(
+                Question(
+                    "mapping",
+                    name,
+                    free,
+                    question_text("mapping", label=entry.label_en),
+                    question_text("mapping", "fr", label=entry.label_fr),
+                )
+            )
+
+    def refuse_damaged(self) -> None:
+        used = [column for column in self.columns if column.field]
+        for column in self.columns:
+            values = self.at(column.position)
+            self.refuse(pc.match_substring(values, "\x00"), column.field, "nulByte", column.position)
+        for column in used:
+            values = self.at(column.position)
+            suspect = pc.match_substring_regex(values, r"^\s*[=+\-@#]")
+            if not pc.any(suspect, min_count=0).as_py():
+                continue
+            formula = pc.and_(
+                pc.match_substring_regex(values, _FORMULA), pc.invert(pc.match_substring_regex(values, _LITERAL))
+            )
+            self.refuse(formula, column.field, "formulaCell", column.position)
+            self.refuse(pc.match_substring_regex(values, _ERROR), column.field, "errorCell", column.position)
+        by_position: dict[int, list[int]] = {}
+        for line, position in self.raw.error_cells:
+            by_position.setdefault(position, []).append(line)
+        for column in used:
+            if column.position in by_position:
+                lines = pa.array(by_position[column.position], pa.int32())
+                self.refuse(pc.is_in(self.raw.lines, lines), column.field, "errorCell", column.position)
+
+    def _refuse_duplicates(self, key: pa.Array, name: str, ignored: pa.Array) -> None:
+        """Both rows of a pair are refused: which of them is right is not ours to say."""
+        key = pc.if_else(ignored, pa.scalar(None, pa.string()), key)
+        counts = pc.value_counts(key)
+        values, numbers = counts.field("values"), counts.field("counts")
+        twice = values.filter(pc.and_(pc.greater(numbers, 1), pc.is_valid(values)))
+        if len(twice):
+            self.refuse(pc.is_in(key, twice), name, "duplicateKey")
+
+    # -- dates
+
+    def _dates(self) -> dict[str, pa.Array]:
+        """Every mapped date column as date32; asks where nothing decides the order."""
+        encoded: dict[int, pa.Array] = {}
+        profiles: dict[int, DateColumn] = {}
+        wanted = {self.position[name]: name for name in DATE_FIELDS if self.has(name)}
+        for position, content in enumerate(self.found):
+            if position in wanted or content.dates >= 0.8:
+                encoded[position] = day_texts(self.raw.table.column(position))
+                profiles[position] = profile_dates(position, encoded[position])
+        decided: dict[str, set[str]] = {}
+        for profile in profiles.values():
+            if profile.order and profile.decided_by == "values" and (profile.only_dmy or profile.only_mdy):
+                decided.setdefault(profile.style, set()).add(profile.order)
+        days: dict[str, pa.Array] = {}
+        for position, name in wanted.items():
+            profile, header = profiles[position], self.raw.headers[position] or f"#{position}"
+            order = self._date_order(profile, header, decided)
+            century = self._century(profile, header)
+            serial = profile.serial > 0 and profile.serial >= profile.bad + profile.other + profile.numeric
+            days[name], masks = parse_dates(encoded[position], order, century, serial)
+            for code, mask in masks.items():
+                self.refuse(mask, name, code)
+            self.formats[position] = _date_format(profile, order, serial)
+        return days
+
+    def _date_order(self, profile: DateColumn, header: str, decided: Mapping[str, set[str]]) -> str:
+        answer = self.answers.get(f"dateOrder:{header}", self.answers.get("dateOrder", "")).upper()
+        if profile.order:
+            contradicts = (
+                answer
+                and answer != profile.order
+                and profile.decided_by == "values"
+                and profile.differs + profile.only_dmy + profile.only_mdy
+            )
+            if contradicts and f"dateOrder:{header}" in self.answers:
+                self.warn("profileContradicted", column=header)
+            return profile.order
+        if not profile.numeric:
+            return "DMY"
+        siblings = decided.get(profile.style, set())
+        if answer:
+            return answer
+        if len(siblings) == 1 and not profile.only_dmy and not profile.only_mdy:
+            profile.decided_by = "siblings"
+            return next(iter(siblings))
+        evidence = []
+        for option, misfits in (("DMY", profile.only_mdy), ("MDY", profile.only_dmy)):
+            examples = []
+            for text in profile.examples:
+                first, second, year = re.split(r"[./ -]", text)
+                day, month = (first, second) if option == "DMY" else (second, first)
+                examples.append(f"{text} = {year if len(year) == 4 else '20' + year}-{int(month):02d}-{int(day):02d}")
+            evidence.append(Evidence(option, tuple(examples), profile.numeric - misfits, profile.numeric))
+        self.questions.append(
+            Question(
+                "dateOrder",
+                header,
+                ("DMY", "MDY"),
+                question_text("dateOrder", column=header),
+                question_text("dateOrder", "fr", column=header),
+                tuple(evidence),
+            )
+        )
+        return "DMY"
+
+    def _century(self, profile: DateColumn, header: str) -> str:
+        if not profile.two_digit:
+            return ""
+        answer = self.answers.get(f"twoDigitYear:{header}", self.answers.get("twoDigitYear", ""))
+        if answer:
+            return answer
+        self.questions.append(
+            Question(
+                "twoDigitYear",
+                header,
+                ("20", "19"),
+                question_text("twoDigitYear", column=header),
+                question_text("twoDigitYear", "fr", column=header),
+            )
+        )
+        return "20"
+
+    # -- amounts
+
+    def _amounts(self) -> dict[str, tuple[pa.Array, AmountColumn]]:
+        """Every mapped amount as signed decimal text; asks where nothing decides the sign."""
+        profiles: dict[str, AmountColumn] = {}
+        for name in AMOUNT_FIELDS:
+            if self.has(name):
+                position = self.position[name]
+                profiles[name] = profile_amounts(
+                    position, pc.utf8_trim_whitespace(self.at(position)), self.raw.native.get(position)
+                )
+        signs = {profile.sign for profile in profiles.values() if profile.sign and profile.decided_by == "values"}
+        if len(signs) != 1:
+            signs = signs or self._signs_elsewhere(set(self.position.values()))
+        read: dict[str, tuple[pa.Array, AmountColumn]] = {}
+        for name, profile in profiles.items():
+            header = self.header(name)
+            sign = profile.sign or self._decimal_sign(profile, header, signs)
+            native = self.raw.native.get(profile.column)
+            text, wrong = parse_amounts(profile, sign, native)
+            self.refuse(wrong, name, "amountNotANumber")
+            self.formats[profile.column] = {".": "decimal point", ",": "decimal comma"}[sign]
+            read[name] = (text, profile)
+        return read
+
+    def _signs_elsewhere(self, used: set[int]) -> set[str]:
+        """Decimal signs of other numeric columns of the file: the same export writes all numbers alike."""
+        signs = set()
+        for position, content in enumerate(self.found):
+            if position not in used and content.numbers >= 0.95 and content.dates < 0.5:
+                profile = profile_amounts(
+                    position, pc.utf8_trim_whitespace(self.at(position)), self.raw.native.get(position)
+                )
+                if profile.decided_by == "values":
+                    signs.add(profile.sign)
+        return signs
+
+    def _decimal_sign(self, profile: AmountColumn, header: str, signs: set[str]) -> str:
+        answer = self.answers.get(f"decimalSign:{header}", self.answers.get("decimalSign", ""))
+        answer = {"POINT": ".", "COMMA": ","}.get(answer.upper(), answer)
+        if answer:
+            return answer
+        if len(signs) == 1:
+            return next(iter(signs))
+        evidence = []
+        for option, fits, grouping in ((".", profile.fits_point, ","), (",", profile.fits_comma, ".")):
+            examples = tuple(f"{text} = {text.replace(grouping, '').replace(option, '.')}" for text in profile.examples)
+            evidence.append(Evidence(option, examples, fits, profile.filled))
+        self.questions.append(
+            Question(
+                "decimalSign",
+                header,
+                (".", ","),
+                question_text("decimalSign", column=header),
+                question_text("decimalSign", "fr", column=header),
+                tuple(evidence),
+            )
+        )
+        return "."
+
+    # -- what all objects have
+
+    def _warn_entity(self) -> None:
+        if not self.has("companyCode"):
+            return
+        codes = sorted(
+            code for code in pc.utf8_trim_whitespace(self.column("companyCode")).unique().to_pylist() if code
+        )
+        if codes and codes != [self.wanted.entity_code]:
+            self.warn("otherEntity", codes=", ".join(codes[:10]), entity=self.wanted.entity_code)
+
+    def _custom_fields(self, standard: tuple[str, ...] = ()) -> pa.Array:
+        """JSON of the columns kept as custom fields, null where all of them are empty."""
+        parts: list[pa.Array] = []
+        chosen = [
+            (column.field[len(CUSTOM) :] or self.raw.headers[column.position], column.position)
+            for column in self.columns
+            if column.field.startswith(CUSTOM)
+        ]
+        chosen += [(name, self.position[name]) for name in standard if self.has(name)]
+        for name, position in chosen:
+            if name == "disputed":
+                yes, _ = flag(self.at(position))
+                parts.append(pc.if_else(yes, ',"disputed":"true"', ""))
+                continue
+            text = pc.utf8_trim_whitespace(self.at(position))
+            self.refuse(pc.greater(pc.utf8_length(text), 500), f"{CUSTOM}{name}", "tooLong", position)
+            text = pc.utf8_slice_codeunits(text, 0, 500)
+            if pc.any(pc.match_substring_regex(text, r'["\\\x00-\x1f]'), min_count=0).as_py():
+                text = pc.replace_substring(text, "\\", "\\\\")
+                text = pc.replace_substring(text, '"', '\\"')
+                text = pc.replace_substring_regex(text, r"[\x00-\x1f]", " ")
+            pair = pc.binary_join_element_wise("," + json.dumps(name, ensure_ascii=False) + ':"', text, '"', "")
+            parts.append(pc.if_else(pc.equal(text, ""), "", pair))
+        if not parts:
+            return pa.nulls(self.rows, pa.string())
+        joined = pc.binary_join_element_wise(*parts, "")
+        whole = pc.binary_join_element_wise("{", pc.utf8_slice_codeunits(joined, 1), "}", "")
+        return pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), whole)
+
+
+def null_if_empty(values: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+
+
+def _date_format(profile: DateColumn, order: str, serial: bool) -> str:
+    if serial:
+        return "day number of a spreadsheet"
+    if not profile.numeric:
+        return "YYYY-MM-DD"
+    separator, digits = profile.style[0], int(profile.style[1:])
+    year = "Y" * digits
+    return separator.join(("D", "M", year) if order == "DMY" else ("M", "D", year))

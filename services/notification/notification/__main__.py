@@ -1,0 +1,28 @@
+"""The processes of notification: python -m notification serve | consume | relay | work | beat | migrate | run."""
+
+from kit.process import main
+from kit.service import Runtime, ServiceDefinition
+from quittance.notification.v1.notification_service_pb2_grpc import add_NotificationServiceServicer_to_server
+
+from notification.config import Settings
+from notification.rpc import NotificationRpc
+from notification.store import Base
+from notification.tasks import JOBS
+from notification.usecases import Desk
+
+
+def servicer(runtime: Runtime) -> NotificationRpc:
+    """NotificationService on this process's database and settings."""
+    return NotificationRpc(Desk(runtime.database, runtime.settings))
+
+
+DEFINITION = ServiceDefinition(
+    name="notification",
+    settings=Settings,
+    metadata=Base.metadata,
+    servicers=[(add_NotificationServiceServicer_to_server, servicer)],
+    jobs=JOBS,
+)
+
+if __name__ == "__main__":
+    main(DEFINITION)

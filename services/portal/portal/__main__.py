@@ -1,0 +1,31 @@
+"""The processes of portal: python -m portal serve | web | consume | relay | work | beat | migrate | run."""
+
+from kit.process import main
+from kit.service import Runtime, ServiceDefinition
+from quittance.portal.v1.portal_service_pb2_grpc import add_PortalServiceServicer_to_server
+
+from portal.config import Settings
+from portal.rpc import PortalRpc
+from portal.server import serve_web
+from portal.store import Base
+from portal.tasks import JOBS, SCHEDULES
+from portal.usecases import Counter
+
+
+def servicer(runtime: Runtime) -> PortalRpc:
+    """PortalService on this process's database and settings."""
+    return PortalRpc(Counter(runtime.database, runtime.settings))
+
+
+DEFINITION = ServiceDefinition(
+    name="portal",
+    settings=Settings,
+    metadata=Base.metadata,
+    servicers=[(add_PortalServiceServicer_to_server, servicer)],
+    jobs=JOBS,
+    schedules=SCHEDULES,
+    extra_processes={"web": serve_web},
+)
+
+if __name__ == "__main__":
+    main(DEFINITION)

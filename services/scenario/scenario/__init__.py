@@ -1,0 +1,1 @@
+"""Computes, per account, the one action owed today."""

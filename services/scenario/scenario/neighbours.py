@@ -1,0 +1,46 @@
+"""What this service asks of its neighbours, each call with a limit."""
+
+from typing import Any
+
+from kit import grpc_client
+from quittance.ledger.v1 import ledger_service_pb2 as ledger_pb
+from quittance.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from quittance.notification.v1 import notification_service_pb2 as notification_pb
+from quittance.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
+from scenario.config import Settings
+
+HOLDS_TIMEOUT_S = 4.0
+SEND_TIMEOUT_S = 8.0
+
+
+def place_holds(settings: Settings, request: ledger_pb.PlaceHoldsRequest) -> ledger_pb.PlaceHoldsResponse:
+    """Places holds in the ledger, all or none. Refuses HOLD_EXCEEDS_OPEN, ITEM_CLEARED, ITEM_UNKNOWN."""
+    return LedgerServiceStub(grpc_client.channel(settings, "ledger")).PlaceHolds(request, timeout=HOLDS_TIMEOUT_S)
+
+
+def release_holds(settings: Settings, request: ledger_pb.ReleaseHoldsRequest) -> ledger_pb.ReleaseHoldsResponse:
+    """Ends holds in the ledger; ending an ended one changes nothing."""
+    return LedgerServiceStub(grpc_client.channel(settings, "ledger")).ReleaseHolds(request, timeout=HOLDS_TIMEOUT_S)
+
+
+def send_action(settings: Settings, row: dict[str, Any]) -> str:
+    """Hands an action with its committed intent to the sender; returns the message's id. A repetition gives the same.
+
+    Refuses CONTACT_MISSING, NOTHING_COLLECTABLE, UNKNOWN_TAG, MESSAGE_EXISTS, TEMPLATE_UNKNOWN.
+    """
+    intent, key = row["intent"], f"action:{row['action_id']}"
+    request = notification_pb.SendMessageRequest(
+        request_id=key,
+        purpose_key=key,
+        account_id=row["account_id"],
+        item_ids=intent["item_ids"],
+        template_key=row["step"]["template_key"],
+        subject=intent["subject"],
+        body=intent["body"],
+        contact_ids=intent["contact_ids"],
+        contact_role=row["step"]["contact_role"],
+        action_id=row["action_id"],
+        step_number=row["step_number"],
+    )
+    stub = NotificationServiceStub(grpc_client.channel(settings, "notification"))
+    return stub.SendMessage(request, timeout=SEND_TIMEOUT_S).message.message_id
