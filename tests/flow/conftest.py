@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client import Client
+from flow_client import Client
 
 from stack.harness import Platform
 

@@ -4,7 +4,7 @@ import io
 import zipfile
 
 import pytest
-from client import Client
+from flow_client import Client
 
 HEADER = b"customer number,customer name,invoice number,invoice date,due date,currency,open amount\n"
 

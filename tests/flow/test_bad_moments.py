@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from client import Client, until
+from flow_client import Client, until
 
 ITEMS = 6_000
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from client import Client, Customer, until
+from flow_client import Client, Customer, until
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from client import Client
+from flow_client import Client
 
 
 @pytest.fixture(scope="module")

@@ -72,9 +72,13 @@ class Stack:
         self._server_urls: dict[str, str] = {}
 
     # ---- starting ------------------------------------------------------------------------------------------------
+    def forget_earlier_runs(self) -> None:
+        """Nothing of a run that was killed counts any more: neither that it was ready, nor what it left running."""
+        self._ready_path.unlink(missing_ok=True)
+        stop_left_behind(self.layout.run, self._say)
+
     def start(self) -> None:
         """Starts all in order and returns when everything answers. Raises Unusable when it cannot."""
-        self._ready_path.unlink(missing_ok=True)
         self._supervisor.open_nursery(self.layout.env)
         steps = (self._make_keys, self._start_servers, self._provision, self._migrate, self._make_tenant)
         for step in (*steps, self._start_processes):
@@ -388,12 +392,12 @@ def up(layout: Layout) -> int:
     """Runs the platform until Ctrl-C or SIGTERM; returns the exit code."""
     progress = Progress()
     layout.make_folders()
+    stack = Stack(layout, progress)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stack.stopping.set())
     with only_one(layout):
-        stop_left_behind(layout.run, progress.say)
+        stack.forget_earlier_runs()
         refuse_taken_ports(layout)
-        stack = Stack(layout, progress)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: stack.stopping.set())
         start = Start(stack, progress)
         try:
             # In a thread of its own, so that Ctrl-C is heard at any moment of it.

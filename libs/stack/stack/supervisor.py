@@ -31,6 +31,8 @@ HEALTHY_AFTER_S = 60.0
 START_TIME_TOLERANCE_S = 1.0
 LOG_MAX_BYTES = 20 * 1024 * 1024
 WATCH_EVERY_S = 0.25
+# Names under which the embedded servers are on record.
+SERVERS = ("postgres", "nats", "valkey")
 
 
 @dataclass
@@ -238,23 +240,27 @@ def stop_left_behind(run_folder: Path, say: Callable[[str], None]) -> int:
         # Cut off while being written: nothing in it can be trusted, and the ports will tell if something still runs.
         record.unlink()
         return 0
-    left: list[psutil.Process] = []
+    services: list[psutil.Process] = []
+    servers: list[psutil.Process] = []
     for row in rows:
         try:
             process = psutil.Process(row["pid"])
             if abs(process.create_time() - row["created"]) < START_TIME_TOLERANCE_S:
-                left += [process, *process.children(recursive=True)]
+                (servers if row["name"] in SERVERS else services).extend([process, *process.children(recursive=True)])
         except psutil.NoSuchProcess:
             continue
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            # PostgreSQL reads SIGINT as "fast shutdown"; SIGTERM would wait for every client to leave.
-            process.send_signal(signal.SIGINT if process.name().startswith("postgres") else signal.SIGTERM)
-    _, alive = psutil.wait_procs(left, timeout=STOP_GRACE_S)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=5)
+    left = [*dict.fromkeys([*services, *servers])]
+    # A forked service is the nursery's child and a process on record: once is enough. Servers end last, as always.
+    for group in ([*dict.fromkeys(services)], servers):
+        for process in group:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                # PostgreSQL reads SIGINT as "fast shutdown"; SIGTERM would wait for every client to leave.
+                process.send_signal(signal.SIGINT if process.name().startswith("postgres") else signal.SIGTERM)
+        _, alive = psutil.wait_procs(group, timeout=STOP_GRACE_S)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(alive, timeout=5)
     record.unlink(missing_ok=True)
     if left:
         say(f"stopped {len(left)} processes that an earlier run had left behind")

@@ -265,7 +265,7 @@ def create_entity(
         language=language or domain.default_language(country),
     )
     if row is None:
-        raise Refused(Code.ALREADY_EXISTS, "ENTITY_CODE_TAKEN", "there is an entity with this code", code=code)
+        raise Refused(Code.ALREADY_EXISTS, "ENTITY_CODE_TAKEN", "there is an entity with this code", entity_code=code)
     saying.say_entity(session, row)
     return row
 

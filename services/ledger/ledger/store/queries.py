@@ -273,8 +273,9 @@ class ItemPage:
 
 def _items(today: date) -> tuple[Select, ColumnElement[int]]:
     held = _held(today)
-    held_minor = func.coalesce(
-        func.least(held.c.held_minor, case((ItemRow.open_minor > 0, ItemRow.open_minor), else_=0)), 0
+    # least() passes over nulls: an item without holds must count as 0 before.
+    held_minor = func.least(
+        func.coalesce(held.c.held_minor, 0), case((ItemRow.open_minor > 0, ItemRow.open_minor), else_=0)
     )
     query = (
         select(ItemRow, held_minor.label("held_minor"), AccountRow.name.label("account_name"), EntityRow.code)
