@@ -31,8 +31,8 @@ def serve() -> int:
 
     settings = Settings()
     multiprocessing.set_start_method("spawn", force=True)
-    # Two threads per core is what granian finds sensible for computing; these mostly wait for services.
-    logging.getLogger("_granian").setLevel(logging.ERROR)
+    # Granian advises two threads per core, for threads that compute; these mostly wait for services.
+    logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.getMessage())
     Granian(
         "gateway.wsgi:application",
         factory=True,

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, request
+from werkzeug.wrappers import Response as BaseResponse
 
 from gateway import domain, usecases
 from gateway.config import Settings
@@ -184,14 +185,14 @@ def pre_cookie() -> str:
     return f"__Host-{_PRE_COOKIE}" if request.is_secure else _PRE_COOKIE
 
 
-def set_cookie(response: Response, name: str, value: str, max_age_s: int | None = None) -> None:
+def set_cookie(response: BaseResponse, name: str, value: str, max_age_s: int | None = None) -> None:
     """A cookie that scripts cannot read and other sites do not send."""
     response.set_cookie(
         name, value, max_age=max_age_s, secure=request.is_secure, httponly=True, samesite="Lax", path="/"
     )
 
 
-def drop_cookie(response: Response, name: str) -> None:
+def drop_cookie(response: BaseResponse, name: str) -> None:
     """Makes the browser forget a cookie."""
     response.delete_cookie(name, path="/", secure=request.is_secure, httponly=True, samesite="Lax")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from werkzeug.wrappers import Response as BaseResponse
 
 from gateway import domain, messages
 from gateway.transcode import IDEMPOTENCY_HEADER, Catalog, Route
@@ -43,7 +44,7 @@ def register(app: Flask, catalog: Catalog) -> None:
     """Adds /openapi.json."""
 
     @app.get("/openapi.json")
-    def openapi() -> Response:
+    def openapi() -> BaseResponse:
         text, tag = _rendered(catalog)
         response = Response(text, mimetype="application/json")
         response.set_etag(tag)

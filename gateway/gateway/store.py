@@ -6,6 +6,7 @@ which the policy of these four tables admits. Everything else runs behind the te
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ARRAY, UUID, DateTime, Index, LargeBinary, Text, func, select, text, update
 from sqlalchemy.exc import IntegrityError
@@ -15,7 +16,7 @@ from kit.db import TenantMixin, declarative_base, sqlstate
 from kit.errors import Code, Refused
 from kit.listing import next_offset_token, offset_of, order_by, page_size, parse_filter
 
-Base = declarative_base()
+Base: Any = declarative_base()
 
 USER_FIELDS = ("email", "role", "active")
 KEY_FIELDS = ("name", "role")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, jsonify, request
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
@@ -117,7 +117,7 @@ class Catalog:
             importlib.import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
         comments = dict(pair for file in files for pair in _comments(file))
         pool = descriptor_pool.Default()
-        routes = []
+        routes: list[Route] = []
         for file in files:
             for service in file.service:
                 descriptor = pool.FindServiceByName(f"{file.package}.{service.name}")
@@ -248,7 +248,7 @@ def call(route: Route, message: Message, caller: Any) -> Message:
 def respond(route: Route, answer: Message, status: int = 200) -> Response:
     """The answer, or the one field of it that is the whole body."""
     value = messages.to_json(getattr(answer, route.response_body) if route.response_body else answer)
-    response = current_app.json.response(value)
+    response = jsonify(value)
     response.status_code = status
     return response
 

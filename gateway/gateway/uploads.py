@@ -10,11 +10,12 @@ from typing import IO, Any
 
 from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.datastructures import FileStorage
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway import messages
 from gateway.auth import gate
 from gateway.config import MIB, Settings
-from kit.context import acting_as
+from kit.context import Caller, acting_as
 from kit.errors import Code, Refused
 from kit.grpc_client import channel
 from quittance.importer.v1 import import_service_pb2 as pb
@@ -48,12 +49,12 @@ def upload() -> Any:
         raise _too_large(settings)
     # Read from here on, the form (with its CSRF field) included: at most the limit, whatever the header said.
     request.max_content_length = limit
-    caller = gate().api_caller()
-    if request.mimetype != "multipart/form-data":
-        raise Refused(
-            Code.INVALID_ARGUMENT, "UNSUPPORTED_MEDIA_TYPE", "send multipart/form-data with the fields file and entity"
-        )
-    file, header = _form()
+    try:
+        caller, file, header = _read()
+    except RequestEntityTooLarge as error:
+        # Sent without its length: it was cut off where the limit is.
+        raise _too_large(settings) from error
+
     size = _size(file.stream)
     if size > settings.upload_max_bytes:
         raise _too_large(settings)
@@ -73,6 +74,17 @@ def upload() -> Any:
     response.status_code = 202
     response.headers["Location"] = f"/v1/imports/{answer.import_id}"
     return response
+
+
+def _read() -> tuple[Caller, FileStorage, pb.ImportHeader]:
+    """Who uploads, and the form as it came."""
+    caller = gate().api_caller()
+    if request.mimetype != "multipart/form-data":
+        raise Refused(
+            Code.INVALID_ARGUMENT, "UNSUPPORTED_MEDIA_TYPE", "send multipart/form-data with the fields file and entity"
+        )
+    file, header = _form()
+    return caller, file, header
 
 
 def _too_large(settings: Settings) -> Refused:

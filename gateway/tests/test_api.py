@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+from werkzeug.test import EnvironBuilder
 
 from gateway import domain
 from kit.errors import Code, Refused
@@ -280,6 +281,17 @@ def test_a_file_over_the_limit_is_413_before_it_is_read(platform, make_app, bear
     assert (answer.status_code, answer.json["reason"]) == (413, "FILE_TOO_LARGE")
     assert "MiB" in answer.json["detail"]
     assert _upload(client, bearer, b"x" * 2000).status_code == 413
+    assert platform.importer.header is None
+
+
+def test_a_file_without_a_length_is_cut_off_at_the_limit(platform, make_app, bearer, monkeypatch):
+    monkeypatch.setattr("gateway.uploads.FORM_SPARE_BYTES", 1000)
+    client = make_app(upload_max_bytes=1024).test_client()
+    data = {"file": (io.BytesIO(b"x" * 9000), "a.csv"), "entity": "FR01"}
+    environ = EnvironBuilder(path="/v1/imports", method="POST", data=data, headers=bearer).get_environ()
+    del environ["CONTENT_LENGTH"]
+    answer = client.open({**environ, "wsgi.input_terminated": True})
+    assert (answer.status_code, answer.json["reason"]) == (413, "FILE_TOO_LARGE")
     assert platform.importer.header is None
 
 

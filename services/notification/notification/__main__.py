@@ -2,13 +2,12 @@
 
 from kit.process import main
 from kit.service import Runtime, ServiceDefinition
-from quittance.notification.v1.notification_service_pb2_grpc import add_NotificationServiceServicer_to_server
-
 from notification.config import Settings
 from notification.rpc import NotificationRpc
 from notification.store import Base
 from notification.tasks import JOBS
 from notification.usecases import Desk
+from quittance.notification.v1.notification_service_pb2_grpc import add_NotificationServiceServicer_to_server
 
 
 def servicer(runtime: Runtime) -> NotificationRpc:

@@ -1,7 +1,8 @@
 """What this service can be told by environment variables."""
 
-from kit.settings import ServiceSettings
 from pydantic import Field
+
+from kit.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
@@ -19,7 +20,7 @@ class Settings(ServiceSettings):
 
     # Envelope sender and From address; replies go to the collector (Reply-To).
     mail_from: str = "receivables@quittance.example"
-    # Waits before the second, third, ... try of a message that could not be handed over; after the last one it is FAILED.
+    # Waits before the second, third, ... try of a message that could not be handed over; after the last it is FAILED.
     mail_retry_delays_s: tuple[float, ...] = (15.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0, 86400.0)
     # Where the local mail sink shows messages; empty when a real server is set.
     mail_sink_url: str = ""

@@ -28,7 +28,7 @@ _DETAIL_MAX_CHARACTERS = 500
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one try: sent, refused (for good), deferred (may be tried again), unknown, overtaken (not our turn)."""
+    """What came of one try: sent, refused (for good), deferred (for later), unknown, overtaken (not our turn)."""
 
     kind: str
     detail: str
@@ -52,7 +52,7 @@ def compose(
     language: str,
     at: datetime,
 ) -> EmailMessage:
-    """The whole mail: text and HTML, replies to the collector. Names and subject are one line each, whatever they held."""
+    """The whole mail: text and HTML, replies to the collector. Names and subject become one line each."""
     mail = EmailMessage(policy=SMTP_POLICY)
     shown = ", ".join(part for part in (clean_line(sender.name), clean_line(entity_name)) if part)
     mail["Message-ID"] = message_id_header
@@ -72,7 +72,9 @@ def compose(
     return mail
 
 
-def hand_over(settings: Settings, mail: EmailMessage, addresses: Sequence[str], before_data: Callable[[], bool]) -> Outcome:
+def hand_over(
+    settings: Settings, mail: EmailMessage, addresses: Sequence[str], before_data: Callable[[], bool]
+) -> Outcome:
     """Gives a mail to the server, once.
 
     before_data is called when the server has taken sender and recipients and nothing of the message was offered yet;

@@ -6,13 +6,12 @@ from datetime import date
 from kit import grpc_client
 from kit.money import Money, from_proto
 from kit.settings import ServiceSettings
+from notification.domain.rendering import AccountFact, ContactFact, ItemFact
 from quittance.ledger.v1 import account_pb2, item_pb2
 from quittance.ledger.v1 import ledger_service_pb2 as ledger_pb
 from quittance.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from quittance.portal.v1 import portal_service_pb2 as portal_pb
 from quittance.portal.v1.portal_service_pb2_grpc import PortalServiceStub
-
-from notification.domain.rendering import AccountFact, ContactFact, ItemFact
 
 # What LookAgain gives at most; beyond it the items asked for must be asked for by name.
 LOOK_MAX_ITEMS = 2000
@@ -57,7 +56,11 @@ class Neighbours:
         """The personal link of one message; asking again for the same message gives the same link."""
         stub = PortalServiceStub(grpc_client.channel(self._settings, "portal"))
         request = portal_pb.CreateLinkRequest(
-            request_id=message_id, account_id=account_id, contact_id=contact_id, language=language, valid_days=valid_days
+            request_id=message_id,
+            account_id=account_id,
+            contact_id=contact_id,
+            language=language,
+            valid_days=valid_days,
         )
         answer = stub.CreateLink(request, timeout=LINK_TIMEOUT_S)
         return Link(answer.link.link_id, answer.url)
@@ -73,7 +76,7 @@ def _account(account: account_pb2.Account, entity: account_pb2.Entity) -> Accoun
         payment_terms=account.payment_terms,
         legal_unit_name=account.legal_unit_name,
         registration_number=account.registration_number,
-        address=account.custom_fields["address"] if "address" in account.custom_fields else "",
+        address=account.custom_fields.get("address", ""),
         collector=account.collector,
         entity_code=account.entity_code or entity.code,
         entity_name=entity.name,

@@ -1,15 +1,16 @@
 """NotificationService: translates, and nothing else."""
 
+from typing import Any
+
 from kit import listing
 from kit.context import current_caller
 from kit.idempotency import once
 from kit.money import to_proto
-from quittance.notification.v1 import notification_service_pb2 as pb
-from quittance.notification.v1.notification_service_pb2_grpc import NotificationServiceServicer
-
 from notification import store, wire
 from notification.domain import hashtags, rendering
 from notification.usecases import Desk, Order
+from quittance.notification.v1 import notification_service_pb2 as pb
+from quittance.notification.v1.notification_service_pb2_grpc import NotificationServiceServicer
 
 
 class NotificationRpc(NotificationServiceServicer):
@@ -122,7 +123,7 @@ class NotificationRpc(NotificationServiceServicer):
 
 
 def _order(request: pb.DraftMessageRequest | pb.SendMessageRequest) -> Order:
-    extra = {}
+    extra: dict[str, Any] = {}
     if isinstance(request, pb.SendMessageRequest):
         extra = {"action_id": request.action_id, "step_number": request.step_number}
     return Order(

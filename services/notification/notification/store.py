@@ -4,15 +4,27 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import (
+    UUID,
+    CheckConstraint,
+    DateTime,
+    Index,
+    String,
+    UniqueConstraint,
+    cast,
+    func,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
 from kit import listing
 from kit.clock import utc_now
 from kit.context import Caller
 from kit.db import TenantMixin, declarative_base
 from kit.ids import new_id
-from sqlalchemy import UUID, CheckConstraint, DateTime, Index, String, UniqueConstraint, cast, func, literal_column, select, text
-from sqlalchemy.dialects.postgresql import JSONB, insert
-from sqlalchemy.orm import Mapped, Session, mapped_column
-
 from notification.domain.words import SHIPPED
 
 Base = declarative_base()
@@ -20,7 +32,7 @@ _UUID = UUID(as_uuid=False)
 _INSTANT = DateTime(timezone=True)
 
 
-class TemplateRow(TenantMixin, Base):
+class TemplateRow(TenantMixin, Base):  # type: ignore[misc, valid-type]
     """A text with hashtags, one per key and language."""
 
     __tablename__ = "template"
@@ -34,20 +46,23 @@ class TemplateRow(TenantMixin, Base):
     version: Mapped[int] = mapped_column(default=1)
 
 
-class MessageRow(TenantMixin, Base):
-    """One message. Sources keep their hashtags; subject, body and text are what was rendered last, link as placeholder."""
+class MessageRow(TenantMixin, Base):  # type: ignore[misc, valid-type]
+    """One message. Sources keep their hashtags; subject, body and text were rendered last, with a placeholder as link."""
 
     __tablename__ = "message"
     __table_args__ = (
         # What may leave only once: a second message for the same purpose is possible only when the first had no effect.
         Index(
-            "uq_message_purpose", "tenant_id", "purpose_key", unique=True,
+            "uq_message_purpose",
+            "tenant_id",
+            "purpose_key",
+            unique=True,
             postgresql_where=text("state NOT IN ('FAILED', 'CANCELLED', 'BOUNCED')"),
         ),
         Index("ix_message_account", "tenant_id", "account_id", "created_at"),
         Index("ix_message_created", "tenant_id", "created_at"),
         CheckConstraint("attempt_number >= 0", name="attempts_counted"),
-    )  # fmt: skip
+    )
     message_id: Mapped[str] = mapped_column(_UUID, primary_key=True, default=new_id)
     purpose_key: Mapped[str]
     content_sha256: Mapped[bytes]
@@ -81,7 +96,7 @@ class MessageRow(TenantMixin, Base):
     version: Mapped[int] = mapped_column(default=1)
 
 
-class AttemptRow(TenantMixin, Base):
+class AttemptRow(TenantMixin, Base):  # type: ignore[misc, valid-type]
     """One try to hand a message over; the outcome is empty while it is under way."""
 
     __tablename__ = "attempt"
@@ -123,7 +138,9 @@ def template_for_update(session: Session, template_id: str) -> TemplateRow | Non
     return session.scalar(select(TemplateRow).where(TemplateRow.template_id == template_id).with_for_update())
 
 
-def list_templates(session: Session, filter_text: str, order: str, offset: int, limit: int) -> tuple[list[TemplateRow], int]:
+def list_templates(
+    session: Session, filter_text: str, order: str, offset: int, limit: int
+) -> tuple[list[TemplateRow], int]:
     """A page of templates and how many there are; by key and language unless ordered otherwise."""
     query = select(TemplateRow).where(*listing.parse_filter(filter_text, TEMPLATE_FIELDS))
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
@@ -164,7 +181,10 @@ def message(session: Session, message_id: str) -> MessageRow | None:
 def message_for_update(session: Session, message_id: str) -> MessageRow | None:
     """One message, locked: whoever changes a state holds this."""
     return session.scalar(
-        select(MessageRow).where(MessageRow.message_id == message_id).with_for_update().execution_options(populate_existing=True)
+        select(MessageRow)
+        .where(MessageRow.message_id == message_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     )
 
 
@@ -191,7 +211,9 @@ def list_messages(
     conditions = listing.parse_filter(plain, MESSAGE_FIELDS)
     for term in terms:
         if term.name == "recipient":
-            addresses = cast(func.jsonb_path_query_array(MessageRow.recipients, literal_column("'$[*].email'::jsonpath")), String)
+            addresses = cast(
+                func.jsonb_path_query_array(MessageRow.recipients, literal_column("'$[*].email'::jsonpath")), String
+            )
             conditions.append(addresses.icontains(term.value, autoescape=True))
     if account_id:
         conditions.append(MessageRow.account_id == account_id)
@@ -206,4 +228,3 @@ def list_messages(
 
 def _quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"')
-

@@ -1,7 +1,6 @@
 """Slow work of notification: handing messages over to the mail server."""
 
 from kit.jobs import Job
-
 from notification.usecases import SEND_JOB, Desk
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from sqlalchemy.orm import Session
+
 from kit import crypto, jobs
 from kit.clock import business_today, utc_now
 from kit.context import Caller, current_caller
@@ -14,8 +16,6 @@ from kit.errors import Code, Refused
 from kit.ids import new_id
 from kit.money import Money
 from kit.outbox import emit
-from sqlalchemy.orm import Session
-
 from notification import mail, store, wire
 from notification.config import Settings
 from notification.domain import delivery, hashtags, rendering, words
@@ -81,7 +81,7 @@ class Desk:
 
     # ---- drafting ----------------------------------------------------------------------------------------------------
     def draft(self, order: Order) -> Draft:
-        """The proposal; nothing is changed but the tenant's first templates. Refuses ACCOUNT_UNKNOWN, TEMPLATE_UNKNOWN."""
+        """The proposal; changes nothing but a tenant's first templates. Refuses ACCOUNT_UNKNOWN, TEMPLATE_UNKNOWN."""
         look = self._look(order)
         with self.database.transaction() as session:
             store.seed_templates(session)
@@ -102,9 +102,11 @@ class Desk:
         row = store.live_message(session, purpose_key)
         if row is not None and bytes(row.content_sha256) != order.sha256():
             raise Refused(
-                Code.ALREADY_EXISTS, "MESSAGE_EXISTS", "a message with other content was already made for this purpose",
+                Code.ALREADY_EXISTS,
+                "MESSAGE_EXISTS",
+                "a message with other content was already made for this purpose",
                 message_id=row.message_id,
-            )  # fmt: skip
+            )
         return row
 
     def freeze(self, session: Session, purpose_key: str, order: Order, draft: Draft) -> store.MessageRow:
@@ -114,11 +116,15 @@ class Desk:
         """
         if draft.wrong_tags:
             raise Refused(
-                Code.FAILED_PRECONDITION, "UNKNOWN_TAG", "these hashtags cannot be used here: " + ", ".join(draft.wrong_tags),
+                Code.FAILED_PRECONDITION,
+                "UNKNOWN_TAG",
+                "these hashtags cannot be used here: " + ", ".join(draft.wrong_tags),
                 tags=", ".join(draft.wrong_tags),
-            )  # fmt: skip
+            )
         if not draft.items:
-            raise Refused(Code.FAILED_PRECONDITION, "NOTHING_COLLECTABLE", "nothing of this account is to be chased now")
+            raise Refused(
+                Code.FAILED_PRECONDITION, "NOTHING_COLLECTABLE", "nothing of this account is to be chased now"
+            )
         if not draft.addressees:
             raise Refused(Code.FAILED_PRECONDITION, "CONTACT_MISSING", "the account has no valid contact to write to")
         message_id = new_id()
@@ -151,7 +157,9 @@ class Desk:
             # Another request for the same purpose came first while we looked at the ledger.
             found = self.find(session, purpose_key, order)
             if found is None:
-                raise Refused(Code.ABORTED, "MESSAGE_CONTENDED", "another message for this purpose is being made; try again")
+                raise Refused(
+                    Code.ABORTED, "MESSAGE_CONTENDED", "another message for this purpose is being made; try again"
+                )
             return found
         jobs.enqueue(session, SEND_JOB, {"message_id": row.message_id}, dedup_key=row.message_id)
         _tell(session, row)
@@ -159,7 +167,7 @@ class Desk:
 
     # ---- handing over ------------------------------------------------------------------------------------------------
     def deliver(self, message_id: str) -> None:
-        """Sends one message unless it was sent, paid, answered or stopped meanwhile. Safe to run twice, at once or later.
+        """Sends one message unless it was sent, paid, answered or stopped meanwhile. Safe to run twice.
 
         Each step is committed before the next begins, so that a killed process leaves a state that says what is known:
         QUEUED (nothing happened), SENDING in HANDSHAKE (nothing was offered), SENDING in DATA (only the server knows).
@@ -235,7 +243,9 @@ class Desk:
                 message_id, row.account_id, addressees[0].contact_id, row.language, self.settings.link_valid_days
             )
             if not link.url:
-                raise Refused(Code.FAILED_PRECONDITION, "LINK_SPENT", "the personal link was opened before the message left")
+                raise Refused(
+                    Code.FAILED_PRECONDITION, "LINK_SPENT", "the personal link was opened before the message left"
+                )
         number = self._claim(message_id, row.version, verdict.items, addressees, subject, body, link)
         if number is None:
             return None
@@ -256,7 +266,7 @@ class Desk:
         return number, content, [addressee.email for addressee in addressees]
 
     def _claim(self, message_id, version, items, addressees, subject, body, link) -> int | None:
-        """Commits SENDING with what is about to leave; the number of the try, or None when another worker was faster."""
+        """Commits SENDING with what is about to leave; the number of the try, or None when another was faster."""
         with self.database.transaction() as session:
             row = store.message_for_update(session, message_id)
             assert row is not None
@@ -278,7 +288,12 @@ class Desk:
         """Commits that DATA comes next; only the try that still holds the message may go on."""
         with self.database.transaction() as session:
             row = store.message_for_update(session, message_id)
-            if row is None or row.state != State.SENDING or row.attempt_number != number or row.phase != Phase.HANDSHAKE:
+            if (
+                row is None
+                or row.state != State.SENDING
+                or row.attempt_number != number
+                or row.phase != Phase.HANDSHAKE
+            ):
                 return False
             row.phase = Phase.DATA.value
             return True
@@ -323,9 +338,12 @@ class Desk:
             return
         _move(session, row, State.QUEUED, phase="", failure=detail, failure_code="DEFERRED")
         jobs.enqueue(
-            session, SEND_JOB, {"message_id": row.message_id}, dedup_key=f"{row.message_id}:{row.attempt_number}",
+            session,
+            SEND_JOB,
+            {"message_id": row.message_id},
+            dedup_key=f"{row.message_id}:{row.attempt_number}",
             run_after=utc_now() + timedelta(seconds=delays[row.attempt_number - 1]),
-        )  # fmt: skip
+        )
 
     def _stop(self, message_id: str, state: State, code: str, reason: str) -> None:
         with self.database.transaction() as session:
@@ -347,7 +365,9 @@ class Desk:
         """A person's word on an UNKNOWN message. Not sent: FAILED, and its purpose is free for a new message."""
         row = _seen(store.message_for_update(session, message_id), current_caller())
         if row.state != State.UNKNOWN:
-            raise Refused(Code.FAILED_PRECONDITION, "MESSAGE_NOT_UNKNOWN", "only a message with an unknown outcome is resolved")
+            raise Refused(
+                Code.FAILED_PRECONDITION, "MESSAGE_NOT_UNKNOWN", "only a message with an unknown outcome is resolved"
+            )
         row.attempt_number += 1
         outcome = mail.SENT if sent else mail.REFUSED
         detail = f"{current_caller().name or current_caller().actor}: {comment}"
@@ -397,18 +417,27 @@ def _compose(order: Order, look: Look, texts: dict[str, tuple[str, str]], caller
     email = caller.subject.removeprefix("user:")
     sender = delivery.sender_of(account, "" if caller.is_service else caller.name, email)
     name = addressees[0].name if addressees else ""
-    found = rendering.values(
-        rendering.Picture(account, look.items, selected, sender, name, language, business_today())
-    )
+    found = rendering.values(rendering.Picture(account, look.items, selected, sender, name, language, business_today()))
     subject = hashtags.render_subject(subject_source, found)
     body = hashtags.render_body(body_source, found)
     empty = tuple(dict.fromkeys((*subject.empty, *body.empty)))
     wrong = tuple(hashtags.wrong_tags(subject_source, body_source))
     warnings = _warnings(order, look, selected, addressees, language, wanted, wrong, empty)
     return Draft(
-        look, language, language != wanted, tuple(addressees), sender, selected, subject_source, body_source, subject, body,
-        wrong, empty, warnings,
-    )  # fmt: skip
+        look,
+        language,
+        language != wanted,
+        tuple(addressees),
+        sender,
+        selected,
+        subject_source,
+        body_source,
+        subject,
+        body,
+        wrong,
+        empty,
+        warnings,
+    )
 
 
 def _warnings(order, look, selected, addressees, language, wanted, wrong, empty) -> tuple[str, ...]:

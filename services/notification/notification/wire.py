@@ -6,13 +6,13 @@ from typing import Any
 from urllib.parse import quote
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from kit.money import Money, to_proto
-from quittance.notification.v1 import notification_events_pb2 as events
-from quittance.notification.v1 import notification_service_pb2 as pb
 
+from kit.money import Money, to_proto
 from notification import store
 from notification.domain.delivery import Addressee
 from notification.domain.rendering import LINK_PLACEHOLDER, ItemFact, sums
+from quittance.notification.v1 import notification_events_pb2 as events
+from quittance.notification.v1 import notification_service_pb2 as pb
 
 MASK = LINK_PLACEHOLDER
 
@@ -117,7 +117,9 @@ def message_to_proto(
         created_at=instant(row.created_at),
         sent_at=instant(row.sent_at),
         version=row.version,
-        sink_url=f"{sink_url.rstrip('/')}/by-message-id/{quote(internet_id.strip('<>'))}" if sink_url and row.sent_at else "",
+        sink_url=f"{sink_url.rstrip('/')}/by-message-id/{quote(internet_id.strip('<>'))}"
+        if sink_url and row.sent_at
+        else "",
     )
 
 
@@ -137,5 +139,3 @@ def template_to_proto(row: store.TemplateRow) -> pb.Template:
         body=row.body,
         version=row.version,
     )
-
-

@@ -10,6 +10,8 @@ import grpc
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
+from sqlalchemy import text
+
 from kit import jobs
 from kit.context import acting_as
 from kit.errors import Code, Refused
@@ -25,7 +27,6 @@ from quittance.ledger.v1 import ledger_service_pb2_grpc as ledger_grpc
 from quittance.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
 from quittance.portal.v1 import portal_service_pb2 as portal_pb
 from quittance.portal.v1 import portal_service_pb2_grpc as portal_grpc
-from sqlalchemy import text
 
 pytest_plugins = ["kit.testing"]
 
@@ -53,15 +54,27 @@ class FakeLedger(ledger_grpc.LedgerServiceServicer):
         account_id = new_id()
         contacts = fields.pop("contacts", [("Maja Lindgren", "maja@norrland.example", "en", True)])
         account = account_pb2.Account(
-            account_id=account_id, entity_code=fields.pop("entity_code", "FR01"), number="C-10482",
-            name=fields.pop("name", "Norrland Papper AB"), collector="ines.caradec@brindle.example",
+            account_id=account_id,
+            entity_code=fields.pop("entity_code", "FR01"),
+            number="C-10482",
+            name=fields.pop("name", "Norrland Papper AB"),
+            collector="ines.caradec@brindle.example",
             contacts=[
-                account_pb2.Contact(contact_id=new_id(), account_id=account_id, name=name, email=email, language=language, valid=valid,
-                                    role=account_pb2.CONTACT_ROLE_ACCOUNTS_PAYABLE)
+                account_pb2.Contact(
+                    contact_id=new_id(),
+                    account_id=account_id,
+                    name=name,
+                    email=email,
+                    language=language,
+                    valid=valid,
+                    role=account_pb2.CONTACT_ROLE_ACCOUNTS_PAYABLE,
+                )
                 for name, email, language, valid in contacts
             ],
-        )  # fmt: skip
-        entity = account_pb2.Entity(code=account.entity_code, name="Brindle France", country="FR", currency="EUR", language="fr")
+        )
+        entity = account_pb2.Entity(
+            code=account.entity_code, name="Brindle France", country="FR", currency="EUR", language="fr"
+        )
         self.answers[account_id] = ledger_pb.LookAgainResponse(account=account, entity=entity, items=items)
         return account_id
 
@@ -89,10 +102,17 @@ def make_item(number, minor=1_000_000, held=0, late=30, currency="EUR", hold=ite
     item_id = new_id()
     holds = [item_pb2.Hold(item_id=item_id, kind=hold, state=item_pb2.HOLD_STATE_ACTIVE)] if held else []
     return item_pb2.Item(
-        item_id=item_id, number=number, kind=item_pb2.ITEM_KIND_INVOICE, state=item_pb2.ITEM_STATE_OPEN,
-        due_on=(TODAY - timedelta(days=late)).isoformat(), days_late=late, open=to_proto(Money(currency, minor)),
-        held=to_proto(Money(currency, held)), collectable=to_proto(Money(currency, minor - held)), holds=holds,
-    )  # fmt: skip
+        item_id=item_id,
+        number=number,
+        kind=item_pb2.ITEM_KIND_INVOICE,
+        state=item_pb2.ITEM_STATE_OPEN,
+        due_on=(TODAY - timedelta(days=late)).isoformat(),
+        days_late=late,
+        open=to_proto(Money(currency, minor)),
+        held=to_proto(Money(currency, held)),
+        collectable=to_proto(Money(currency, minor - held)),
+        holds=holds,
+    )
 
 
 @pytest.fixture
@@ -163,9 +183,14 @@ def mailbox():
 @pytest.fixture
 def database(make_database, acting, neighbours, mailbox):
     return make_database(
-        "notification", smtp_host="127.0.0.1", smtp_port=mailbox.port, smtp_timeout_s=3.0, mail_retry_delays_s=(0.0, 0.0),
-        mail_sink_url="http://sink.example", redis_url="",
-    )  # fmt: skip
+        "notification",
+        smtp_host="127.0.0.1",
+        smtp_port=mailbox.port,
+        smtp_timeout_s=3.0,
+        mail_retry_delays_s=(0.0, 0.0),
+        mail_sink_url="http://sink.example",
+        redis_url="",
+    )
 
 
 @pytest.fixture
@@ -189,7 +214,11 @@ def run_due(database, tenant):
 
     def run() -> list[str]:
         with acting_as(caller_of(tenant)), database.transaction() as session:
-            ids = session.execute(text("SELECT id FROM job WHERE state IN ('QUEUED', 'RUNNING') ORDER BY made_at")).scalars().all()
+            ids = (
+                session.execute(text("SELECT id FROM job WHERE state IN ('QUEUED', 'RUNNING') ORDER BY made_at"))
+                .scalars()
+                .all()
+            )
         return [jobs.run(Runtime(database.settings, database), JOBS, tenant, str(job_id)) for job_id in ids]
 
     return run
@@ -197,7 +226,11 @@ def run_due(database, tenant):
 
 @pytest.fixture
 def items():
-    return [make_item("FA-260588", 1_000_000, late=34), make_item("FA-260597", 1_000_000, held=500_000, late=28), make_item("FA-260640", late=-13)]
+    return [
+        make_item("FA-260588", 1_000_000, late=34),
+        make_item("FA-260597", 1_000_000, held=500_000, late=28),
+        make_item("FA-260640", late=-13),
+    ]
 
 
 @pytest.fixture

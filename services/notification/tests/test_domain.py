@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kit.money import Money
 from notification.domain import delivery, hashtags, words
 from notification.domain.delivery import Addressee, look_again, recipients, stale_words
@@ -32,25 +33,53 @@ def item(number: str, minor: int = 10_000, held: int = 0, late: int = 30, curren
     due = more.pop("due_on", date.fromordinal(TODAY.toordinal() - late))
     collectable = max(minor - held, 0) if minor > 0 else 0
     return ItemFact(
-        f"id-{number}", number, more.pop("kind", "INVOICE"), due, late, Money(currency, minor), Money(currency, held),
-        Money(currency, collectable), **more,
-    )  # fmt: skip
+        f"id-{number}",
+        number,
+        more.pop("kind", "INVOICE"),
+        due,
+        late,
+        Money(currency, minor),
+        Money(currency, held),
+        Money(currency, collectable),
+        **more,
+    )
 
 
 ACCOUNT = AccountFact(
-    "a-1", "C-10482", "Norrland & Söner <AB>", "SE", "", "30 days", "Norrland AB", "5560", "Storgatan 1", "ines.caradec@brindle.example",
-    "FR01", "Brindle France", "FR", "fr",
+    "a-1",
+    "C-10482",
+    "Norrland & Söner <AB>",
+    "SE",
+    "",
+    "30 days",
+    "Norrland AB",
+    "5560",
+    "Storgatan 1",
+    "ines.caradec@brindle.example",
+    "FR01",
+    "Brindle France",
+    "FR",
+    "fr",
     (
         ContactFact("c-1", "Maja Lindgren", "maja@norrland.example", "ACCOUNTS_PAYABLE", "en", True),
         ContactFact("c-2", "Erik Sandahl", "erik@norrland.example", "MANAGEMENT", "", True),
         ContactFact("c-3", "Old Post", "old@norrland.example", "ACCOUNTS_PAYABLE", "", False),
     ),
-)  # fmt: skip
+)
 
 
 def picture(items=(), selected=None, language="en", **more) -> Picture:
     chosen = tuple(items) if selected is None else tuple(selected)
-    return Picture(ACCOUNT, tuple(items), chosen, Sender("Inès Caradec", "ines@brindle.example"), "Maja Lindgren", language, TODAY, **more)
+    return Picture(
+        ACCOUNT,
+        tuple(items),
+        chosen,
+        Sender("Inès Caradec", "ines@brindle.example"),
+        "Maja Lindgren",
+        language,
+        TODAY,
+        **more,
+    )
 
 
 # ---- tokens ----------------------------------------------------------------------------------------------------------
@@ -87,11 +116,26 @@ def test_every_hashtag_has_a_value_and_every_shipped_text_only_known_ones():
 
 
 def test_unknown_tags_and_blocks_in_the_subject_are_named():
-    assert wrong_tags("#items_list #custmer_name", "<p>#customer_name #nix</p>") == ["#custmer_name", "#items_list", "#nix"]
+    assert wrong_tags("#items_list #custmer_name", "<p>#customer_name #nix</p>") == [
+        "#custmer_name",
+        "#items_list",
+        "#nix",
+    ]
 
 
 # ---- escaping: values are text, whatever they hold -------------------------------------------------------------------
-NASTY = ["#items_list", "{{7*7}}", "${x}", "{% raw %}", "<script>alert(1)</script>", "a\r\nBcc: x@y.z", "\u202egnp.exe", "&lt;b&gt;", "#", '" onmouseover="x']
+NASTY = [
+    "#items_list",
+    "{{7*7}}",
+    "${x}",
+    "{% raw %}",
+    "<script>alert(1)</script>",
+    "a\r\nBcc: x@y.z",
+    "\u202egnp.exe",
+    "&lt;b&gt;",
+    "#",
+    '" onmouseover="x',
+]
 
 
 @pytest.mark.parametrize("nasty", NASTY)
@@ -138,7 +182,10 @@ def test_edited_html_keeps_its_shape_and_loses_what_could_run():
 
 def test_a_block_leaves_the_paragraph_it_stands_in_and_links_take_the_address():
     found = values(picture([item("FA-1")], link="https://pay.example/l/abc"))
-    body = render_body('<p>See #items_list_selected and <a href="#interactive_page_link">here</a> or <a href="#nothing">there</a></p>', found)
+    body = render_body(
+        '<p>See #items_list_selected and <a href="#interactive_page_link">here</a> or <a href="#nothing">there</a></p>',
+        found,
+    )
     assert "<p>See </p><div><table" in body.html
     assert '<a href="https://pay.example/l/abc">here</a>' in body.html
     assert "here (https://pay.example/l/abc)" in body.text
@@ -166,10 +213,21 @@ def test_two_currencies_are_two_tables_with_two_totals():
 
 def test_parts_add_up_and_answered_items_stand_outside():
     shown = table(
-        [item("FA-1", 10_000), item("FA-2", 5_000, late=-5), item("AV-1", -2_000), item("FA-3", 700, held=700, hold_kinds=frozenset({"PROMISE"}))],
-        "en", with_parts=True,
-    )  # fmt: skip
-    for line in ("Overdue: EUR\u00a0100.00", "Not yet due: EUR\u00a050.00", "Credits: EUR\u00a0\u221220.00", "Total: EUR\u00a0130.00"):
+        [
+            item("FA-1", 10_000),
+            item("FA-2", 5_000, late=-5),
+            item("AV-1", -2_000),
+            item("FA-3", 700, held=700, hold_kinds=frozenset({"PROMISE"})),
+        ],
+        "en",
+        with_parts=True,
+    )
+    for line in (
+        "Overdue: EUR\u00a0100.00",
+        "Not yet due: EUR\u00a050.00",
+        "Credits: EUR\u00a0\u221220.00",
+        "Total: EUR\u00a0130.00",
+    ):
         assert line in shown.text
     assert "Not in the total, because you have answered: FA-3 (EUR\u00a07.00)." in shown.text
 
@@ -180,9 +238,15 @@ def test_a_partly_disputed_item_shows_what_is_not_disputed_and_says_so():
     assert "without the EUR\u00a018,350.00 you dispute" in block.text
 
 
-@given(st.lists(st.tuples(st.integers(1, 10**10), st.integers(0, 10**10), st.sampled_from(["EUR", "USD", "JPY"])), max_size=12))
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 10**10), st.integers(0, 10**10), st.sampled_from(["EUR", "USD", "JPY"])), max_size=12
+    )
+)
 def test_sums_lose_nothing_and_never_mix(rows):
-    items = [item(f"N{n}", minor, min(held, minor), currency=currency) for n, (minor, held, currency) in enumerate(rows)]
+    items = [
+        item(f"N{n}", minor, min(held, minor), currency=currency) for n, (minor, held, currency) in enumerate(rows)
+    ]
     for total in sums(i.collectable for i in items):
         assert total.minor_units == sum(i.collectable.minor_units for i in items if i.open.currency == total.currency)
 
@@ -194,7 +258,10 @@ def test_selection_takes_what_is_collectable_and_overdue():
     ]  # fmt: skip
     assert [i.number for i in selection(items, [], "reminder-1")] == ["OLDER", "LATE"]
     assert [i.number for i in selection(items, [], "pre-due")] == ["TODAY", "SOON"]
-    assert [i.number for i in selection(items, ["id-SOON", "id-HELD", "id-CREDIT", "id-NODATE"], "reminder-1")] == ["SOON", "NODATE"]
+    assert [i.number for i in selection(items, ["id-SOON", "id-HELD", "id-CREDIT", "id-NODATE"], "reminder-1")] == [
+        "SOON",
+        "NODATE",
+    ]
 
 
 # ---- who and when ----------------------------------------------------------------------------------------------------
@@ -202,12 +269,17 @@ def test_accounts_payable_first_and_never_an_invalid_contact():
     contacts = ACCOUNT.contacts
     assert [a.email for a in recipients(contacts, [], "", "reminder-1")] == ["maja@norrland.example"]
     assert [a.email for a in recipients(contacts, ["c-3"], "", "reminder-1")] == []
-    assert [a.email for a in recipients(contacts, ["c-2", "c-1"], "", "reminder-1")] == ["erik@norrland.example", "maja@norrland.example"]
+    assert [a.email for a in recipients(contacts, ["c-2", "c-1"], "", "reminder-1")] == [
+        "erik@norrland.example",
+        "maja@norrland.example",
+    ]
     assert [a.email for a in recipients(contacts, [], "MANAGEMENT", "reminder-1")] == ["erik@norrland.example"]
     assert [a.email for a in recipients(contacts, [], "LEGAL", "formal-notice")] == ["maja@norrland.example"]
 
 
-@pytest.mark.parametrize("address", ["", "a b@x.example", "a@x\r\nBcc: b@y.example", "<a@x.example>", "a@", "é@x.example", "a@x..example"])
+@pytest.mark.parametrize(
+    "address", ["", "a b@x.example", "a@x\r\nBcc: b@y.example", "<a@x.example>", "a@", "é@x.example", "a@x..example"]
+)
 def test_what_is_no_address_is_never_written_to(address):
     assert not delivery.is_address(address)
 
@@ -226,7 +298,10 @@ def test_paid_held_or_still_owed():
 
 
 def test_what_was_typed_by_hand_is_noticed_when_it_is_no_longer_true():
-    frozen, numbers = {"id-FA-1": Money("EUR", 10_000), "id-FA-2": Money("EUR", 20_000)}, {"id-FA-1": "FA-1", "id-FA-2": "FA-2"}
+    frozen, numbers = (
+        {"id-FA-1": Money("EUR", 10_000), "id-FA-2": Money("EUR", 20_000)},
+        {"id-FA-1": "FA-1", "id-FA-2": "FA-2"},
+    )
     now = [item("FA-1", 5_000)]
     assert stale_words("<p>100.00 for FA-1 and FA-2</p>", frozen, numbers, now, "en") == ["100.00", "FA-2"]
     assert stale_words("<p>#items_list_selected</p>", frozen, numbers, now, "en") == []

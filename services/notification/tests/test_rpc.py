@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from kit.errors import Code
 from kit.ids import new_id
 from kit.testing import caller_of, emitted, refused
@@ -71,12 +72,16 @@ def test_sending_freezes_once_per_purpose(stub, account, database):
     assert first.message.state == pb.MESSAGE_STATE_QUEUED
     assert stub.SendMessage(request, timeout=10) == first
     # Another request for the same purpose and content: the same message. Other content: refused.
-    again = stub.SendMessage(pb.SendMessageRequest(request_id="r-2", purpose_key="action:1", account_id=account), timeout=10)
+    again = stub.SendMessage(
+        pb.SendMessageRequest(request_id="r-2", purpose_key="action:1", account_id=account), timeout=10
+    )
     assert again.message.message_id == first.message.message_id
     with refused(Code.ALREADY_EXISTS, "MESSAGE_EXISTS"):
         send(stub, account, purpose_key="action:1", subject="Something else")
     with refused(Code.ALREADY_EXISTS, "REQUEST_ID_REUSED"):
-        stub.SendMessage(pb.SendMessageRequest(request_id="r-1", purpose_key="action:2", account_id=account), timeout=10)
+        stub.SendMessage(
+            pb.SendMessageRequest(request_id="r-1", purpose_key="action:2", account_id=account), timeout=10
+        )
     events = emitted(database)
     assert [event.message.state for event in events] == [pb.MESSAGE_STATE_QUEUED]
     assert events[0].message.body == ""
@@ -95,7 +100,9 @@ def test_twenty_at_once_for_one_purpose_make_one_message(stub, account):
 def test_nothing_to_chase_or_nobody_to_write_to_is_refused(stub, neighbours, items):
     with refused(Code.FAILED_PRECONDITION, "NOTHING_COLLECTABLE"):
         send(stub, neighbours.ledger.account([]))
-    lost = neighbours.ledger.account(items, contacts=[("Maja", "maja@norrland.example", "en", False), ("Tel", "", "en", True)])
+    lost = neighbours.ledger.account(
+        items, contacts=[("Maja", "maja@norrland.example", "en", False), ("Tel", "", "en", True)]
+    )
     with refused(Code.FAILED_PRECONDITION, "CONTACT_MISSING"):
         send(stub, lost)
 
@@ -119,7 +126,11 @@ def test_the_link_is_masked_without_its_permission(stub, open_stub, account, run
     assert full.portal_link == url
     assert url in full.body
     assert url in full.text
-    masked = open_stub(caller_of(tenant, "messages:read")).GetMessage(pb.GetMessageRequest(message_id=message_id), timeout=10).message
+    masked = (
+        open_stub(caller_of(tenant, "messages:read"))
+        .GetMessage(pb.GetMessageRequest(message_id=message_id), timeout=10)
+        .message
+    )
     assert masked.portal_link == ""
     assert url not in masked.SerializeToString().decode("utf-8", "replace")
     assert full.sink_url == f"http://sink.example/by-message-id/{message_id}%40quittance.example"
@@ -134,7 +145,9 @@ def test_another_tenant_sees_nothing(stub, open_stub, account):
 
 
 def test_lists_filter_order_and_page(stub, neighbours, items):
-    accounts = [neighbours.ledger.account(items, contacts=[("N", f"n{n}@norrland.example", "en", True)]) for n in range(3)]
+    accounts = [
+        neighbours.ledger.account(items, contacts=[("N", f"n{n}@norrland.example", "en", True)]) for n in range(3)
+    ]
     ids = [send(stub, account).message_id for account in accounts]
     page = stub.ListMessages(pb.ListMessagesRequest(page_size=2), timeout=10)
     assert [m.message_id for m in page.messages] == [ids[2], ids[1]]
@@ -151,16 +164,26 @@ def test_lists_filter_order_and_page(stub, neighbours, items):
 def test_templates_are_there_on_first_use_and_can_be_changed(stub):
     listed = stub.ListTemplates(pb.ListTemplatesRequest(), timeout=10)
     assert listed.total_size == 16
-    english = stub.ListTemplates(pb.ListTemplatesRequest(filter="language=en AND key=reminder-1"), timeout=10).templates[0]
+    english = stub.ListTemplates(
+        pb.ListTemplatesRequest(filter="language=en AND key=reminder-1"), timeout=10
+    ).templates[0]
     changed = stub.UpdateTemplate(
         pb.UpdateTemplateRequest(
-            template_id=english.template_id, subject="Hello #customer_name\r\nBcc: x@y.example", body="<p onclick='x'>#items_list</p>"
+            template_id=english.template_id,
+            subject="Hello #customer_name\r\nBcc: x@y.example",
+            body="<p onclick='x'>#items_list</p>",
         ),
         timeout=10,
     ).template
-    assert (changed.version, changed.subject, changed.body) == (2, "Hello #customer_name Bcc: x@y.example", "<p>#items_list</p>")
+    assert (changed.version, changed.subject, changed.body) == (
+        2,
+        "Hello #customer_name Bcc: x@y.example",
+        "<p>#items_list</p>",
+    )
     with refused(Code.INVALID_ARGUMENT, "UNKNOWN_TAG") as found:
-        stub.UpdateTemplate(pb.UpdateTemplateRequest(template_id=english.template_id, subject="#nope", body="x"), timeout=10)
+        stub.UpdateTemplate(
+            pb.UpdateTemplateRequest(template_id=english.template_id, subject="#nope", body="x"), timeout=10
+        )
     assert found.error.fields == {"subject": "these hashtags cannot be used here: #nope"}
     with refused(Code.NOT_FOUND, "TEMPLATE_UNKNOWN"):
         stub.UpdateTemplate(pb.UpdateTemplateRequest(template_id=new_id(), subject="a", body="b"), timeout=10)

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from email import policy
 
 import pytest
+from sqlalchemy import text
+
 from kit import jobs
 from kit.context import acting_as, service_caller
 from kit.errors import Code
@@ -16,7 +18,6 @@ from notification import mail, store
 from notification.tasks import JOBS
 from notification.usecases import Desk
 from quittance.notification.v1 import notification_service_pb2 as pb
-from sqlalchemy import text
 
 
 @pytest.fixture
@@ -185,7 +186,9 @@ def test_a_drop_after_the_final_dot_is_unknown_and_never_sent_again(send, run_du
     assert len(mailbox.mails) == 1
     # Nor may somebody send it anew before a person has decided.
     assert send(sent.account_id, purpose_key="action:8").message_id == sent.message_id
-    resolved = stub.ResolveMessage(pb.ResolveMessageRequest(message_id=sent.message_id, sent=False, comment="asked Maja"), timeout=10)
+    resolved = stub.ResolveMessage(
+        pb.ResolveMessageRequest(message_id=sent.message_id, sent=False, comment="asked Maja"), timeout=10
+    )
     assert resolved.message.state == pb.MESSAGE_STATE_FAILED
     with refused(Code.FAILED_PRECONDITION, "MESSAGE_NOT_UNKNOWN"):
         stub.ResolveMessage(pb.ResolveMessageRequest(message_id=sent.message_id, sent=True, comment="x"), timeout=10)
@@ -226,7 +229,9 @@ def job_of(database, message_id) -> str:
         return str(session.execute(query, {"id": message_id}).scalar_one())
 
 
-def test_killed_before_anything_was_offered_it_leaves_once(send, run_due, get, mailbox, database, tenant, monkeypatch, neighbours):
+def test_killed_before_anything_was_offered_it_leaves_once(
+    send, run_due, get, mailbox, database, tenant, monkeypatch, neighbours
+):
     sent = send()
     kill_and_expire(database, tenant, sent.message_id, monkeypatch, (mail, "_connect"))
     assert get(sent.message_id).state == pb.MESSAGE_STATE_SENDING
@@ -239,7 +244,9 @@ def test_killed_before_anything_was_offered_it_leaves_once(send, run_due, get, m
     assert message.portal_link == url
 
 
-def test_killed_before_sending_was_committed_it_leaves_once_with_the_same_link(send, run_due, get, mailbox, database, tenant, monkeypatch, neighbours):
+def test_killed_before_sending_was_committed_it_leaves_once_with_the_same_link(
+    send, run_due, get, mailbox, database, tenant, monkeypatch, neighbours
+):
     sent = send()
     kill_and_expire(database, tenant, sent.message_id, monkeypatch, (Desk, "_claim"))
     assert get(sent.message_id).state == pb.MESSAGE_STATE_QUEUED
@@ -282,7 +289,9 @@ def test_a_worker_taken_for_dead_does_not_offer_what_another_one_sends(send, dat
         assert desk._may_start(sent.message_id)
         number, content, addresses = desk._prepare(sent.message_id)
         desk.deliver(sent.message_id)
-        outcome = mail.hand_over(database.settings, content, addresses, lambda: desk._enter_data(sent.message_id, number))
+        outcome = mail.hand_over(
+            database.settings, content, addresses, lambda: desk._enter_data(sent.message_id, number)
+        )
         desk._record(sent.message_id, number, outcome)
     assert outcome.kind == mail.OVERTAKEN
     assert len(mailbox.mails) == 1
@@ -323,7 +332,9 @@ def test_a_ledger_that_is_away_only_delays(send, run_due, get, mailbox, neighbou
 
 def test_header_injection_by_a_name_is_one_line(send, run_due, mailbox, neighbours, items):
     account = neighbours.ledger.account(
-        items, name="Evil\r\nBcc: spy@evil.example", contacts=[("Maja\r\nX-Evil: 1", "maja@norrland.example", "en", True)]
+        items,
+        name="Evil\r\nBcc: spy@evil.example",
+        contacts=[("Maja\r\nX-Evil: 1", "maja@norrland.example", "en", True)],
     )
     send(account)
     run_due()

@@ -2,14 +2,13 @@
 
 from kit.process import main
 from kit.service import Runtime, ServiceDefinition
-from quittance.portal.v1.portal_service_pb2_grpc import add_PortalServiceServicer_to_server
-
 from portal.config import Settings
 from portal.rpc import PortalRpc
 from portal.server import serve_web
 from portal.store import Base
 from portal.tasks import JOBS, SCHEDULES
 from portal.usecases import Counter
+from quittance.portal.v1.portal_service_pb2_grpc import add_PortalServiceServicer_to_server
 
 
 def servicer(runtime: Runtime) -> PortalRpc:

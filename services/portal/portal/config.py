@@ -1,7 +1,8 @@
 """What this service can be told by environment variables."""
 
-from kit.settings import ServiceSettings
 from pydantic import BaseModel, Field
+
+from kit.settings import ServiceSettings
 
 
 class BankAccount(BaseModel):

@@ -80,7 +80,7 @@ def token_sha256(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-# ---- items as the customer sees them -----------------------------------------------------------------------------------
+# ---- items as the customer sees them ---------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class HoldFact:
     """A hold in force on an item."""
@@ -159,7 +159,7 @@ def sums(amounts: Sequence[Money]) -> list[Money]:
     return [by_currency[currency] for currency in sorted(by_currency)]
 
 
-# ---- answers -----------------------------------------------------------------------------------------------------------
+# ---- answers ---------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Line:
     """One item of an answer: the amount answered for, and what was open then."""
@@ -206,7 +206,7 @@ class Wrong:
 def read_answer(form: Form, items: Sequence[ItemFact], today: date) -> Answer | Wrong:
     """The answer a form holds, or what is wrong with it.
 
-    Errors: items NONE (nothing chosen that can be answered), items TOO_MANY, items CHANGED (answered or paid meanwhile);
+    Errors: items NONE (nothing chosen), items TOO_MANY, items CHANGED (answered or paid meanwhile);
     on MISSING, PAST, FUTURE, FAR; reason MISSING; comment MISSING, LONG; reference LONG; amount:<item id> AMOUNT, HIGH.
     """
     errors: dict[str, str] = {}
@@ -276,7 +276,9 @@ def read_amount(text: str, limit: Money) -> Money | str:
     The last of comma and point is the decimal sign when at most as many digits follow as the currency has decimals.
     Gives AMOUNT for what is no amount above zero, HIGH for more than the limit.
     """
-    squeezed = "".join(character for character in text if not character.isspace()).replace("\u202f", "").replace("\u00a0", "")
+    squeezed = (
+        "".join(character for character in text if not character.isspace()).replace("\u202f", "").replace("\u00a0", "")
+    )
     if not squeezed:
         return limit
     decimals = exponent(limit.currency)
@@ -302,7 +304,7 @@ def _text(text: str) -> str:
     return "".join(c for c in joined if c == "\n" or c == "\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160)).strip()
 
 
-# ---- decisions -----------------------------------------------------------------------------------------------------------
+# ---- decisions -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Amendment:
     """What a collector changes with his word; empty fields leave what the customer said."""
@@ -318,9 +320,11 @@ def amended(answer: Answer, amendment: Amendment, today: date) -> Answer:
     promised_on = amendment.promised_on or answer.promised_on
     if answer.kind is Kind.PROMISE and (promised_on is None or promised_on < today):
         raise Refused(
-            Code.INVALID_ARGUMENT, "DATE_PAST", "the day of payment is past: agree on another one",
+            Code.INVALID_ARGUMENT,
+            "DATE_PAST",
+            "the day of payment is past: agree on another one",
             {"promisedOn": "the day of payment is past"},
-        )  # fmt: skip
+        )
     known = {line.item_id for line in answer.lines}
     strange = [item_id for item_id in amendment.amounts if item_id not in known]
     wrong = [
@@ -331,16 +335,23 @@ def amended(answer: Answer, amendment: Amendment, today: date) -> Answer:
     ]
     if strange or wrong:
         named = ", ".join(strange + wrong)
-        raise Refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS", f"these lines do not fit the answer: {named}", {"lines": named})
+        raise Refused(
+            Code.INVALID_ARGUMENT, "INVALID_FIELDS", f"these lines do not fit the answer: {named}", {"lines": named}
+        )
     lines = tuple(
-        Line(line.item_id, line.number, amendment.amounts.get(line.item_id, line.amount), line.open) for line in answer.lines
+        Line(line.item_id, line.number, amendment.amounts.get(line.item_id, line.amount), line.open)
+        for line in answer.lines
     )
     reason = amendment.reason_code if answer.kind is Kind.DISPUTE and amendment.reason_code else answer.reason_code
     return Answer(
-        answer.kind, lines, promised_on if answer.kind is Kind.PROMISE else None, answer.paid_on,
-        answer.payment_reference, reason, answer.comment,
-    )  # fmt: skip
-
+        answer.kind,
+        lines,
+        promised_on if answer.kind is Kind.PROMISE else None,
+        answer.paid_on,
+        answer.payment_reference,
+        reason,
+        answer.comment,
+    )
 
 
 def first_name(email: str) -> str:

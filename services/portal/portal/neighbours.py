@@ -7,6 +7,7 @@ from datetime import date
 from kit import grpc_client
 from kit.money import Money, from_proto, to_proto
 from kit.settings import ServiceSettings
+from portal.domain import AccountFact, Answer, ContactFact, HoldFact, ItemFact, Line
 from quittance.dispute.v1 import dispute_service_pb2 as dispute_pb
 from quittance.dispute.v1.dispute_service_pb2_grpc import DisputeServiceStub
 from quittance.ledger.v1 import item_pb2
@@ -14,8 +15,6 @@ from quittance.ledger.v1 import ledger_service_pb2 as ledger_pb
 from quittance.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from quittance.scenario.v1 import scenario_service_pb2 as scenario_pb
 from quittance.scenario.v1.scenario_service_pb2_grpc import ScenarioServiceStub
-
-from portal.domain import AccountFact, Answer, ContactFact, HoldFact, ItemFact, Line
 
 SOURCE = "portal"
 TIMEOUT_S = 5.0
@@ -47,18 +46,29 @@ class Neighbours:
     def hold_answer(self, response_id: str, account_id: str, kind: str, lines: Sequence[Line], until_on: date) -> None:
         """Takes the items of an answer out of collection until a day. Refuses HOLD_EXCEEDS_OPEN, ITEM_CLEARED."""
         self._place(
-            f"response:{response_id}:hold", account_id, response_id, lines, item_pb2.HOLD_KIND_RESPONSE, until_on,
-            f"The customer answered: {kind}", ends=(),
-        )  # fmt: skip
+            f"response:{response_id}:hold",
+            account_id,
+            response_id,
+            lines,
+            item_pb2.HOLD_KIND_RESPONSE,
+            until_on,
+            f"The customer answered: {kind}",
+            ends=(),
+        )
 
     def announce_payment(self, response_id: str, account_id: str, answer: Answer, check_on: date) -> None:
         """The answer's holds become holds of an announced payment, in one transaction of the ledger."""
         reference = f", reference {answer.payment_reference}" if answer.payment_reference else ""
         self._place(
-            f"response:{response_id}", account_id, f"{response_id}:paid", answer.lines, item_pb2.HOLD_KIND_PAYMENT_ANNOUNCED,
-            check_on, f"Paid on {answer.paid_on}{reference}, says the customer",
+            f"response:{response_id}",
+            account_id,
+            f"{response_id}:paid",
+            answer.lines,
+            item_pb2.HOLD_KIND_PAYMENT_ANNOUNCED,
+            check_on,
+            f"Paid on {answer.paid_on}{reference}, says the customer",
             ends=(ledger_pb.HoldSource(source=SOURCE, source_id=response_id),),
-        )  # fmt: skip
+        )
 
     def release(self, response_id: str, reason: str, request_id: str) -> None:
         """The answer's holds end; items without one change nothing."""
@@ -78,7 +88,9 @@ class Neighbours:
             request_id=f"response:{response_id}",
             account_id=account_id,
             promised_on=answer.promised_on.isoformat() if answer.promised_on else "",
-            lines=[scenario_pb.PromiseOrder(item_id=line.item_id, amount=to_proto(line.amount)) for line in answer.lines],
+            lines=[
+                scenario_pb.PromiseOrder(item_id=line.item_id, amount=to_proto(line.amount)) for line in answer.lines
+            ],
             source="PORTAL",
             source_id=response_id,
             comment=answer.comment,
@@ -92,7 +104,9 @@ class Neighbours:
             request_id=f"response:{response_id}",
             account_id=account_id,
             reason_code=answer.reason_code,
-            lines=[dispute_pb.CaseLineOrder(item_id=line.item_id, amount=to_proto(line.amount)) for line in answer.lines],
+            lines=[
+                dispute_pb.CaseLineOrder(item_id=line.item_id, amount=to_proto(line.amount)) for line in answer.lines
+            ],
             owner=owner,
             comment=answer.comment,
             source="PORTAL",
@@ -108,7 +122,11 @@ class Neighbours:
     def _place(self, request_id, account_id, source_id, lines, kind, until_on, reason, ends) -> None:
         orders = [
             ledger_pb.HoldOrder(
-                item_id=line.item_id, kind=kind, amount=to_proto(line.amount), until_on=until_on.isoformat(), reason=reason[:500]
+                item_id=line.item_id,
+                kind=kind,
+                amount=to_proto(line.amount),
+                until_on=until_on.isoformat(),
+                reason=reason[:500],
             )
             for line in lines
         ]

@@ -5,11 +5,10 @@ from datetime import date
 from kit import listing
 from kit.context import current_caller
 from kit.money import from_proto
-from quittance.portal.v1 import portal_service_pb2 as pb
-from quittance.portal.v1.portal_service_pb2_grpc import PortalServiceServicer
-
 from portal import store, wire
 from portal.usecases import Counter, Decision
+from quittance.portal.v1 import portal_service_pb2 as pb
+from quittance.portal.v1.portal_service_pb2_grpc import PortalServiceServicer
 
 
 class PortalRpc(PortalServiceServicer):
@@ -34,7 +33,9 @@ class PortalRpc(PortalServiceServicer):
         with self._transaction() as session:
             rows, total = store.list_links(session, current_caller(), request.filter, request.order_by, offset, limit)
         token = listing.next_offset_token(offset, len(rows), total)
-        return pb.ListLinksResponse(links=[wire.link_to_proto(row) for row in rows], next_page_token=token, total_size=total)
+        return pb.ListLinksResponse(
+            links=[wire.link_to_proto(row) for row in rows], next_page_token=token, total_size=total
+        )
 
     def ListResponses(self, request: pb.ListResponsesRequest, context) -> pb.ListResponsesResponse:
         offset, limit = listing.offset_of(request.page_token), listing.page_size(request.page_size)

@@ -3,6 +3,7 @@
 Run as `python -m portal.server` it serves until SIGTERM, or until its standard input ends where it was asked to watch.
 """
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,8 +13,8 @@ from pathlib import Path
 
 from granian import Granian
 from granian.constants import Interfaces
-from kit.service import Runtime
 
+from kit.service import Runtime
 from portal.config import Settings
 
 WATCH_VARIABLE = "QUITTANCE_PORTAL_WATCH_STDIN"
@@ -40,13 +41,17 @@ def serve_web(runtime: Runtime, stop: threading.Event) -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: a thread waiting inside it holds its lock, and granian's workers are forks that close it.
+    while os.read(0, 1):
+        continue
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> None:
     """Serves the customer's pages on QUITTANCE_PORTAL_PORT."""
     settings = Settings()
+    # Workers are spawned, never forked: a fork would copy the lock that the watching thread holds on standard input.
+    multiprocessing.set_start_method("spawn", force=True)
     if os.environ.pop(WATCH_VARIABLE, ""):
         threading.Thread(target=_end_with_parent, name="watch-parent", daemon=True).start()
     Granian(

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
+from sqlalchemy import UUID, DateTime, Index, LargeBinary, UniqueConstraint, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
 from kit import listing
 from kit.clock import utc_now
 from kit.context import Caller
 from kit.db import TenantMixin, declarative_base
 from kit.ids import new_id
-from sqlalchemy import UUID, DateTime, Index, LargeBinary, UniqueConstraint, func, select, text, update
-from sqlalchemy.dialects.postgresql import JSONB, insert
-from sqlalchemy.orm import Mapped, Session, mapped_column
-
 from portal.domain import Stage, State
 
 Base = declarative_base()
@@ -20,7 +20,7 @@ _UUID = UUID(as_uuid=False)
 _INSTANT = DateTime(timezone=True)
 
 
-class LinkRow(TenantMixin, Base):
+class LinkRow(TenantMixin, Base):  # type: ignore[misc, valid-type]
     """A personal link. Of its token only the SHA-256 stays; sealed_token is wiped when the link is first opened."""
 
     __tablename__ = "link"
@@ -47,7 +47,7 @@ class LinkRow(TenantMixin, Base):
     use_count: Mapped[int] = mapped_column(default=0)
 
 
-class ResponseRow(TenantMixin, Base):
+class ResponseRow(TenantMixin, Base):  # type: ignore[misc, valid-type]
     """What a customer answered, and what became of it. stage says which neighbour still has to hear of it."""
 
     __tablename__ = "response"
@@ -105,7 +105,9 @@ RESPONSE_FIELDS: Mapping[str, Any] = {
 def add_link(session: Session, **columns: Any) -> LinkRow | None:
     """Keeps a new link; None when its request was answered before."""
     statement = insert(LinkRow).values(**columns)
-    return session.scalar(statement.on_conflict_do_nothing(index_elements=["tenant_id", "request_id"]).returning(LinkRow))
+    return session.scalar(
+        statement.on_conflict_do_nothing(index_elements=["tenant_id", "request_id"]).returning(LinkRow)
+    )
 
 
 def link_by_request(session: Session, request_id: str) -> LinkRow | None:
@@ -129,7 +131,7 @@ def link_for_update(session: Session, link_id: str) -> LinkRow | None:
 
 
 def count_use(session: Session, link_id: str, at: datetime) -> None:
-    """Notes an opening and wipes the token that waited for it. Counts in SQL, so that openings at once are all counted."""
+    """Notes an opening and wipes the token that waited for it. Counts in SQL: openings at once are all counted."""
     session.execute(
         update(LinkRow)
         .where(LinkRow.link_id == link_id)
@@ -149,7 +151,9 @@ def list_links(
 ) -> tuple[list[LinkRow], int]:
     """A page of the links a caller may see and how many there are; newest first unless ordered otherwise."""
     query = select(LinkRow).where(*listing.parse_filter(filter_text, LINK_FIELDS), *_scope(caller, LinkRow))
-    return _page(session, query, listing.order_by(order, LINK_FIELDS, "created_at desc"), LinkRow.link_id, offset, limit)
+    return _page(
+        session, query, listing.order_by(order, LINK_FIELDS, "created_at desc"), LinkRow.link_id, offset, limit
+    )
 
 
 # ---- responses -------------------------------------------------------------------------------------------------------
@@ -193,7 +197,9 @@ def run_out(session: Session, today: date) -> list[str]:
     return list(
         session.scalars(
             select(ResponseRow.response_id).where(
-                ResponseRow.state == State.RECEIVED, ResponseRow.stage == Stage.PLACED, ResponseRow.hold_until_on < today
+                ResponseRow.state == State.RECEIVED,
+                ResponseRow.stage == Stage.PLACED,
+                ResponseRow.hold_until_on < today,
             )
         )
     )

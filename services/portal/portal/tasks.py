@@ -1,7 +1,6 @@
 """Slow and late work of portal: what a killed request left, answers that ran out, tokens nobody asks for any more."""
 
 from kit.jobs import Daily, Every, Job
-
 from portal.usecases import DECIDE_JOB, PLACE_JOB, Counter
 
 EXPIRY_EVERY_S = 900

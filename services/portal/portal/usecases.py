@@ -1,4 +1,4 @@
-"""What happens to links and answers. Every call to a neighbour is committed as an intention first and can be repeated."""
+"""What happens to links and answers. Calls to neighbours are committed as intentions first and can be repeated."""
 
 import hashlib
 import hmac
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from kit import crypto, jobs
 from kit.clock import add_working_days, business_today, utc_now
 from kit.context import current_caller, current_tenant
@@ -17,8 +19,6 @@ from kit.errors import Code, Refused
 from kit.ids import new_id
 from kit.money import Money
 from kit.outbox import emit
-from sqlalchemy.orm import Session
-
 from portal import domain, store, wire
 from portal.config import Settings
 from portal.domain import AccountFact, Amendment, Answer, Kind, Stage, State
@@ -95,9 +95,11 @@ class Counter:
             known = self._new_link(request_id, wanted, account, contact_id, language, days)
         if bytes(known.request_sha256) != wanted:
             raise Refused(
-                Code.ALREADY_EXISTS, "REQUEST_ID_REUSED", "this request id was used for a request with other content",
+                Code.ALREADY_EXISTS,
+                "REQUEST_ID_REUSED",
+                "this request id was used for a request with other content",
                 request_id=request_id,
-            )  # fmt: skip
+            )
         return known, self._address(known)
 
     def _new_link(self, request_id, wanted, account: AccountFact, contact_id, language, days) -> store.LinkRow:
@@ -256,7 +258,9 @@ class Counter:
             row = _seen(store.response_for_update(session, response_id))
             kept = row.decision
             if row.state != State.RECEIVED or (row.stage == Stage.DECIDING and kept != decision.to_json()):
-                raise Refused(Code.FAILED_PRECONDITION, "RESPONSE_ENDED", "this answer is decided or has run out", state=row.state)
+                raise Refused(
+                    Code.FAILED_PRECONDITION, "RESPONSE_ENDED", "this answer is decided or has run out", state=row.state
+                )
             if row.stage != Stage.DECIDING:
                 today = business_today()
                 if decision.accept:
@@ -324,7 +328,7 @@ class Counter:
         return max(after_payment, add_working_days(today, 1))
 
     def carry_out_late(self, response_id: str) -> None:
-        """The job behind a decision whose request died; a refusal leaves the answer undecided, for the collector to see."""
+        """The job behind a decision whose request died; a refusal leaves the answer undecided."""
         try:
             self.carry_out(response_id)
         except Refused as error:
@@ -364,7 +368,11 @@ class Counter:
 
     def _later(self, session: Session, kind: str, row: store.ResponseRow, dedup_key: str) -> None:
         jobs.enqueue(
-            session, kind, {"response_id": row.response_id}, dedup_key, run_after=utc_now() + timedelta(seconds=JOB_DELAY_S)
+            session,
+            kind,
+            {"response_id": row.response_id},
+            dedup_key,
+            run_after=utc_now() + timedelta(seconds=JOB_DELAY_S),
         )
 
 

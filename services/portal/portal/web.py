@@ -15,15 +15,15 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import ui
 from flask import Flask, Response, current_app, g, make_response, redirect, render_template, request, url_for
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import ui
 from kit import crypto, telemetry
 from kit.clock import add_working_days, business_today, utc_now
 from kit.context import acting_as, service_caller
 from kit.db import Database
 from kit.errors import Refused
-from werkzeug.middleware.proxy_fix import ProxyFix
-
 from portal import domain, store, wire
 from portal.config import Settings
 from portal.domain import AccountFact, Form, ItemFact, Kind, State
@@ -40,7 +40,7 @@ PROPOSED_WORKING_DAYS = 5
 _ABOUT = "portal-session"
 
 
-def N_(message: str) -> str:  # noqa: N802 - the customary name that message extraction looks for.
+def N_(message: str) -> str:
     """Marks a message for the catalogs; it is translated where it is shown."""
     return message
 
@@ -61,7 +61,9 @@ ERROR_WORDS = {
     ("answer", "MISSING"): N_("Choose one of the answers."),
     ("items", "NONE"): N_("Choose at least one invoice."),
     ("items", "TOO_MANY"): N_("Choose at most 500 invoices for one answer."),
-    ("items", "CHANGED"): N_("Something has changed in the meantime: some of these invoices are paid or answered. Choose again."),
+    ("items", "CHANGED"): N_(
+        "Something has changed in the meantime: some of these invoices are paid or answered. Choose again."
+    ),
     ("on", "MISSING"): N_("Give a day."),
     ("on", "PAST"): N_("This day is past. Give today or a later day."),
     ("on", "FUTURE"): N_("This day is still to come. Give the day on which it was paid."),
@@ -86,9 +88,17 @@ STATE_WORDS = {
     State.EXPIRED.value: N_("run out"),
 }
 NUMBER_WORDS = (
-    N_("One"), N_("Two"), N_("Three"), N_("Four"), N_("Five"),
-    N_("Six"), N_("Seven"), N_("Eight"), N_("Nine"), N_("Ten"),
-)  # fmt: skip
+    N_("One"),
+    N_("Two"),
+    N_("Three"),
+    N_("Four"),
+    N_("Five"),
+    N_("Six"),
+    N_("Seven"),
+    N_("Eight"),
+    N_("Nine"),
+    N_("Ten"),
+)
 
 
 # ---- who is here -----------------------------------------------------------------------------------------------------
@@ -230,7 +240,7 @@ def _visit() -> Visit | None:
     return g.visit
 
 
-def _keep(response: Response, visit: Visit) -> Response:
+def _keep(response: Any, visit: Visit) -> Any:
     settings = _counter().settings
     # Lax, not strict: the first request comes from a mail, and its redirect must carry the cookie.
     response.set_cookie(
@@ -285,7 +295,9 @@ def _visiting(view: Callable[[store.LinkRow, AccountFact], Any]) -> Callable[[],
 # ---- pages -----------------------------------------------------------------------------------------------------------
 def _health() -> Response:
     is_well = _counter().database.ping()
-    return Response(json.dumps({"status": "ok" if is_well else "no database"}), 200 if is_well else 503, mimetype="application/json")
+    return Response(
+        json.dumps({"status": "ok" if is_well else "no database"}), 200 if is_well else 503, mimetype="application/json"
+    )
 
 
 def _open_link(token: str) -> Any:
@@ -319,7 +331,9 @@ def _page(link: store.LinkRow, account: AccountFact) -> Any:
     return response
 
 
-def _page_html(link: store.LinkRow, account: AccountFact, errors: dict[str, str], chosen: tuple[str, ...] | None = None) -> str:
+def _page_html(
+    link: store.LinkRow, account: AccountFact, errors: dict[str, str], chosen: tuple[str, ...] | None = None
+) -> str:
     with _counter().database.transaction() as session:
         answers = store.answers_of_account(session, account.account_id, 500)
     by_item: dict[str, store.ResponseRow] = {}
@@ -401,7 +415,10 @@ def _form_html(link: store.LinkRow, account: AccountFact, form: Form, nonce: str
     if "items" in errors and not chosen:
         return _page_html(link, account, errors, ())
     today = business_today()
-    on = form.on or (today if form.kind == Kind.ALREADY_PAID else add_working_days(today, PROPOSED_WORKING_DAYS)).isoformat()
+    on = (
+        form.on
+        or (today if form.kind == Kind.ALREADY_PAID else add_working_days(today, PROPOSED_WORKING_DAYS)).isoformat()
+    )
     if form.kind == Kind.ALREADY_PAID and "send" not in request.form:
         on = today.isoformat()
     return render_template(
@@ -432,7 +449,7 @@ def _thanks(link: store.LinkRow, account: AccountFact) -> Any:
     )
 
 
-# ---- pages that reveal nothing -----------------------------------------------------------------------------------------
+# ---- pages that reveal nothing ---------------------------------------------------------------------------------------
 def _ended() -> Response:
     """One page for links that ended, were revoked, were changed or never existed: nobody learns which."""
     g.account = None
@@ -452,16 +469,16 @@ def _away(status: int) -> Response:
 
 
 def _refused(error: Refused) -> Response:
-    """A neighbour said no. An account that is gone is an ended link; everything else is our trouble, not the customer's."""
+    """A neighbour said no. An account that is gone is an ended link; everything else is our trouble."""
     if error.reason == "ACCOUNT_UNKNOWN":
         return _ended()
     log.warning("a page could not be made: %s", error)
     return _away(503)
 
 
-# ---- small parts -------------------------------------------------------------------------------------------------------
+# ---- small parts -----------------------------------------------------------------------------------------------------
 def _is_foreign() -> bool:
-    """Whether a browser says that a page of another site sends this. Origin does not tell: without referrers it is null."""
+    """Whether a browser says that a page of another site sends this. Origin is null without referrers."""
     return request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none")
 
 
@@ -492,7 +509,9 @@ def _chip(item: ItemFact, answer: store.ResponseRow | None) -> tuple[str, str] |
         return "paid", gettext("Payment announced, on its way")
     if "PROMISE" in kinds:
         promised_on = answer.promised_on if answer is not None and answer.promised_on else kinds["PROMISE"].until_on
-        return "promise", gettext("You pay on %(day)s", day=day(promised_on)) if promised_on else gettext("You promised to pay")
+        return "promise", gettext("You pay on %(day)s", day=day(promised_on)) if promised_on else gettext(
+            "You promised to pay"
+        )
     if "RESPONSE" in kinds:
         return "answer", gettext("You answered, we check")
     if "PAYMENT_PLAN" in kinds:
@@ -511,4 +530,3 @@ def _uuid(text: str) -> str:
         return str(uuid.UUID(text))
     except ValueError:
         return str(uuid.UUID(int=0))
-

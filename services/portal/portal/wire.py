@@ -5,12 +5,12 @@ from datetime import date, datetime
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from kit.money import Money, to_proto
-from quittance.portal.v1 import portal_events_pb2 as events
-from quittance.portal.v1 import portal_service_pb2 as pb
 
+from kit.money import Money, to_proto
 from portal import store
 from portal.domain import Answer, Kind, Line, sums
+from quittance.portal.v1 import portal_events_pb2 as events
+from quittance.portal.v1 import portal_service_pb2 as pb
 
 
 def lines_to_json(lines: Iterable[Line]) -> list[dict[str, Any]]:
@@ -43,9 +43,14 @@ def lines_from_json(rows: Iterable[dict[str, Any]]) -> tuple[Line, ...]:
 def answer_of(row: store.ResponseRow) -> Answer:
     """What the customer said, as it was kept."""
     return Answer(
-        Kind(row.kind), lines_from_json(row.lines), row.promised_on, row.paid_on, row.payment_reference, row.reason_code,
+        Kind(row.kind),
+        lines_from_json(row.lines),
+        row.promised_on,
+        row.paid_on,
+        row.payment_reference,
+        row.reason_code,
         row.comment,
-    )  # fmt: skip
+    )
 
 
 def link_to_proto(row: store.LinkRow) -> pb.Link:

@@ -1,4 +1,4 @@
-"""Fixtures of portal: a real PostgreSQL, and neighbours that speak the real protocol and keep holds as the ledger does."""
+"""Fixtures of portal: a real PostgreSQL, and neighbours that speak the real protocol."""
 
 import threading
 from concurrent import futures
@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
+from sqlalchemy import text
+
 from kit import jobs
 from kit.context import acting_as, service_caller
 from kit.errors import Code, Refused
@@ -26,7 +28,6 @@ from quittance.ledger.v1 import ledger_service_pb2_grpc as ledger_grpc
 from quittance.portal.v1.portal_service_pb2_grpc import PortalServiceStub
 from quittance.scenario.v1 import scenario_service_pb2 as scenario_pb
 from quittance.scenario.v1 import scenario_service_pb2_grpc as scenario_grpc
-from sqlalchemy import text
 
 pytest_plugins = ["kit.testing"]
 
@@ -47,15 +48,21 @@ class FakeLedger(ledger_grpc.LedgerServiceServicer):
 
     def account(self, items=(), **fields) -> str:
         account_id = new_id()
-        contact = account_pb2.Contact(contact_id=new_id(), name="Maja Lindgren", email="maja@norrland.example", valid=True)
+        contact = account_pb2.Contact(
+            contact_id=new_id(), name="Maja Lindgren", email="maja@norrland.example", valid=True
+        )
         self.accounts[account_id] = ledger_pb.LookAgainResponse(
             account=account_pb2.Account(
-                account_id=account_id, entity_code=fields.pop("entity_code", "FR01"), number="C-10482",
-                name=fields.pop("name", "Norrland Papper AB"), collector="ines.caradec@brindle.example", contacts=[contact],
+                account_id=account_id,
+                entity_code=fields.pop("entity_code", "FR01"),
+                number="C-10482",
+                name=fields.pop("name", "Norrland Papper AB"),
+                collector="ines.caradec@brindle.example",
+                contacts=[contact],
             ),
             entity=account_pb2.Entity(code="FR01", name="Brindle France", language="fr"),
             items=items,
-        )  # fmt: skip
+        )
         return account_id
 
     def LookAgain(self, request, context):
@@ -69,7 +76,9 @@ class FakeLedger(ledger_grpc.LedgerServiceServicer):
             holds = [hold for hold in self.holds.values() if hold.item_id == item.item_id]
             item.holds.extend(holds)
             item.held.CopyFrom(to_proto(Money(item.open.currency, sum(h.amount.minor_units for h in holds))))
-            item.collectable.CopyFrom(to_proto(Money(item.open.currency, max(item.open.minor_units - item.held.minor_units, 0))))
+            item.collectable.CopyFrom(
+                to_proto(Money(item.open.currency, max(item.open.minor_units - item.held.minor_units, 0)))
+            )
         return answer
 
     def PlaceHolds(self, request, context):
@@ -86,9 +95,14 @@ class FakeLedger(ledger_grpc.LedgerServiceServicer):
             self._end(request.ends)
             for order in request.holds:
                 self.holds[request.source, request.source_id, order.item_id, order.kind] = item_pb2.Hold(
-                    item_id=order.item_id, kind=order.kind, amount=order.amount, until_on=order.until_on,
-                    state=item_pb2.HOLD_STATE_ACTIVE, source=request.source, source_id=request.source_id,
-                )  # fmt: skip
+                    item_id=order.item_id,
+                    kind=order.kind,
+                    amount=order.amount,
+                    until_on=order.until_on,
+                    state=item_pb2.HOLD_STATE_ACTIVE,
+                    source=request.source,
+                    source_id=request.source_id,
+                )
         return ledger_pb.PlaceHoldsResponse()
 
     def ReleaseHolds(self, request, context):
@@ -143,10 +157,16 @@ class FakeDispute(dispute_grpc.DisputeServiceServicer):
 def make_item(number, minor=1_000_000, late=34, currency="EUR", order=""):
     """An open item as the ledger would tell it."""
     return item_pb2.Item(
-        item_id=new_id(), number=number, kind=item_pb2.ITEM_KIND_INVOICE, state=item_pb2.ITEM_STATE_OPEN, order_number=order,
-        due_on=(TODAY - timedelta(days=late)).isoformat(), days_late=late, open=to_proto(Money(currency, minor)),
+        item_id=new_id(),
+        number=number,
+        kind=item_pb2.ITEM_KIND_INVOICE,
+        state=item_pb2.ITEM_STATE_OPEN,
+        order_number=order,
+        due_on=(TODAY - timedelta(days=late)).isoformat(),
+        days_late=late,
+        open=to_proto(Money(currency, minor)),
         collectable=to_proto(Money(currency, max(minor, 0))),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -173,7 +193,13 @@ def ledger(neighbours):
 
 @pytest.fixture
 def database(make_database, acting, neighbours):
-    return make_database("portal", portal_url="http://portal.example", redis_url="", pages_per_minute=10_000, wrong_links_per_minute=10_000)
+    return make_database(
+        "portal",
+        portal_url="http://portal.example",
+        redis_url="",
+        pages_per_minute=10_000,
+        wrong_links_per_minute=10_000,
+    )
 
 
 @pytest.fixture
@@ -198,7 +224,11 @@ def stub(open_stub):
 
 @pytest.fixture
 def items():
-    return [make_item("FA-260588", 4_218_000, 34, order="4500-7781"), make_item("FA-260597", 1_835_000, 28), make_item("FA-260640", 1_824_400, -13)]
+    return [
+        make_item("FA-260588", 4_218_000, 34, order="4500-7781"),
+        make_item("FA-260597", 1_835_000, 28),
+        make_item("FA-260640", 1_824_400, -13),
+    ]
 
 
 @pytest.fixture
@@ -231,7 +261,11 @@ def run_due(database, tenant):
     def run() -> list[str]:
         with acting_as(service_caller(tenant, "portal")), database.transaction() as session:
             session.execute(text("UPDATE job SET run_after = now() WHERE state = 'QUEUED'"))
-            ids = session.execute(text("SELECT id FROM job WHERE state IN ('QUEUED', 'RUNNING') ORDER BY made_at")).scalars().all()
+            ids = (
+                session.execute(text("SELECT id FROM job WHERE state IN ('QUEUED', 'RUNNING') ORDER BY made_at"))
+                .scalars()
+                .all()
+            )
         return [jobs.run(Runtime(database.settings, database), JOBS, tenant, str(job_id)) for job_id in ids]
 
     return run

@@ -5,19 +5,38 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kit.errors import Code
 from kit.ids import new_id
 from kit.money import Money
 from kit.testing import refused
 from portal import domain
-from portal.domain import Amendment, Answer, Form, ItemFact, Kind, Line, Wrong, amended, make_token, read_amount, read_answer, read_token
+from portal.domain import (
+    Amendment,
+    Answer,
+    Form,
+    ItemFact,
+    Kind,
+    Line,
+    Wrong,
+    amended,
+    make_token,
+    read_amount,
+    read_answer,
+    read_token,
+)
 
 TODAY = date(2026, 9, 15)
 
 
 def item(number: str, minor: int = 10_000, held: int = 0, late: int = 20, currency: str = "EUR") -> ItemFact:
     return ItemFact(
-        f"id-{number}", number, TODAY - timedelta(days=late), late, Money(currency, minor), Money(currency, max(minor - held, 0))
+        f"id-{number}",
+        number,
+        TODAY - timedelta(days=late),
+        late,
+        Money(currency, minor),
+        Money(currency, max(minor - held, 0)),
     )
 
 
@@ -50,7 +69,9 @@ def test_no_changed_token_has_the_same_hash():
 
 # ---- answers ---------------------------------------------------------------------------------------------------------
 def test_a_promise_takes_what_is_collectable_of_each_item():
-    answer = read_answer(Form("PROMISE", ("id-A", "id-B", "id-A"), on="2026-09-22"), [item("A"), item("B", held=4_000)], TODAY)
+    answer = read_answer(
+        Form("PROMISE", ("id-A", "id-B", "id-A"), on="2026-09-22"), [item("A"), item("B", held=4_000)], TODAY
+    )
     assert isinstance(answer, Answer)
     assert [(line.number, line.amount.minor_units) for line in answer.lines] == [("A", 10_000), ("B", 6_000)]
     assert answer.promised_on == date(2026, 9, 22)
@@ -89,11 +110,23 @@ def test_today_and_later_can_be_promised(day):
 @pytest.mark.parametrize(
     ("text", "minor"),
     [
-        ("", 123_450), ("1,234.50", 123_450), ("1 234,50", 123_450), ("1.234,5", 123_450), ("1'234.50", 123_450),
-        ("1\u202f234,50", 123_450), ("1,234", 123_400), ("12", 1_200), (".5", 50),
-        ("0", "AMOUNT"), ("-5", "AMOUNT"), ("abc", "AMOUNT"), ("1e3", "AMOUNT"), ("٣", "AMOUNT"), ("1234.51", "HIGH"),
+        ("", 123_450),
+        ("1,234.50", 123_450),
+        ("1 234,50", 123_450),
+        ("1.234,5", 123_450),
+        ("1'234.50", 123_450),
+        ("1\u202f234,50", 123_450),
+        ("1,234", 123_400),
+        ("12", 1_200),
+        (".5", 50),
+        ("0", "AMOUNT"),
+        ("-5", "AMOUNT"),
+        ("abc", "AMOUNT"),
+        ("1e3", "AMOUNT"),
+        ("٣", "AMOUNT"),
+        ("1234.51", "HIGH"),
     ],
-)  # fmt: skip
+)
 def test_amounts_are_read_as_people_write_them(text, minor):
     read = read_amount(text, Money("EUR", 123_450))
     assert read == (minor if isinstance(minor, str) else Money("EUR", minor))
@@ -111,7 +144,9 @@ def test_an_amount_never_exceeds_its_limit(text, limit):
 
 
 # ---- amendments ------------------------------------------------------------------------------------------------------
-ANSWER = Answer(Kind.PROMISE, (Line("i", "A", Money("EUR", 10_000), Money("EUR", 10_000)),), promised_on=date(2026, 9, 22))
+ANSWER = Answer(
+    Kind.PROMISE, (Line("i", "A", Money("EUR", 10_000), Money("EUR", 10_000)),), promised_on=date(2026, 9, 22)
+)
 
 
 def test_what_is_not_amended_stays():
@@ -123,11 +158,18 @@ def test_what_is_not_amended_stays():
 def test_a_day_that_is_past_and_lines_that_do_not_fit_are_refused():
     with refused(Code.INVALID_ARGUMENT, "DATE_PAST"):
         amended(ANSWER, Amendment(), date(2026, 9, 23))
-    for amounts in ({"other": Money("EUR", 1)}, {"i": Money("EUR", 10_001)}, {"i": Money("USD", 1)}, {"i": Money("EUR", 0)}):
+    for amounts in (
+        {"other": Money("EUR", 1)},
+        {"i": Money("EUR", 10_001)},
+        {"i": Money("USD", 1)},
+        {"i": Money("EUR", 0)},
+    ):
         with refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS"):
             amended(ANSWER, Amendment(amounts=amounts), TODAY)
 
 
-@pytest.mark.parametrize(("email", "name"), [("ines.caradec@x.example", "Ines"), ("billing@x.example", ""), ("", ""), ("a.b", "")])
+@pytest.mark.parametrize(
+    ("email", "name"), [("ines.caradec@x.example", "Ines"), ("billing@x.example", ""), ("", ""), ("a.b", "")]
+)
 def test_first_names_only_where_an_address_shows_one(email, name):
     assert domain.first_name(email) == name

@@ -3,6 +3,8 @@
 from datetime import date
 
 import pytest
+from sqlalchemy import text
+
 from kit.context import acting_as, service_caller
 from kit.errors import Code, Refused
 from kit.ids import new_id
@@ -12,7 +14,6 @@ from portal import store
 from portal.domain import Form, read_answer
 from portal.neighbours import Neighbours
 from quittance.portal.v1 import portal_service_pb2 as pb
-from sqlalchemy import text
 
 TODAY = date(2026, 9, 15)
 
@@ -31,7 +32,11 @@ def answer(stub, counter, account, database, items):
         with database.transaction() as session:
             link = store.link(session, link_id)
         facts = counter.neighbours.look(account)
-        defaults = {"PROMISE": {"on": "2026-09-22"}, "ALREADY_PAID": {"on": "2026-09-09"}, "DISPUTE": {"reason": "PRICE", "comment": "wrong"}}
+        defaults = {
+            "PROMISE": {"on": "2026-09-22"},
+            "ALREADY_PAID": {"on": "2026-09-09"},
+            "DISPUTE": {"reason": "PRICE", "comment": "wrong"},
+        }
         form = Form(kind, tuple(i.item_id for i in chosen or items[:1]), **{**defaults[kind], **fields})
         return counter.answer(link, new_id(), facts, read_answer(form, facts.items, TODAY)).response_id
 
@@ -46,7 +51,7 @@ def get(stub, response_id):
     return stub.GetResponse(pb.GetResponseRequest(response_id=response_id), timeout=10).response
 
 
-# ---- links -------------------------------------------------------------------------------------------------------------
+# ---- links -----------------------------------------------------------------------------------------------------------
 def test_a_repeated_request_gives_the_same_link_until_it_is_opened(stub, account, counter, database):
     first = create(stub, account, request_id="message-1")
     again = create(stub, account, request_id="message-1")
@@ -98,7 +103,7 @@ def test_unopened_tokens_are_wiped_after_a_week(stub, account, counter, database
     assert create(stub, account, request_id="old").url == ""
 
 
-# ---- decisions -----------------------------------------------------------------------------------------------------------
+# ---- decisions -------------------------------------------------------------------------------------------------------
 def test_an_accepted_promise_becomes_one(stub, answer, neighbours, database, items, account):
     response_id = answer()
     accepted = accept(stub, response_id, comment="Fine")
@@ -141,8 +146,12 @@ def test_an_accepted_dispute_becomes_a_case(stub, answer, neighbours):
     accepted = accept(stub, response_id, reason_code="QUANTITY", owner="logistics@brindle.example")
     [request] = neighbours.dispute.requests.values()
     assert (request.reason_code, request.owner, request.comment, request.source, request.source_id) == (
-        "QUANTITY", "logistics@brindle.example", "wrong", "PORTAL", response_id,
-    )  # fmt: skip
+        "QUANTITY",
+        "logistics@brindle.example",
+        "wrong",
+        "PORTAL",
+        response_id,
+    )
     assert accepted.case_id == neighbours.dispute.ids[f"response:{response_id}"]
     assert accepted.response.state == pb.RESPONSE_STATE_AMENDED
 
@@ -163,7 +172,9 @@ def test_cash_announced_long_ago_is_looked_for_tomorrow(stub, answer):
 def test_a_rejection_makes_the_items_collectable_again(stub, answer, ledger):
     response_id = answer()
     assert ledger.kinds() == ["RESPONSE"]
-    rejected = stub.RejectResponse(pb.RejectResponseRequest(response_id=response_id, comment="Too late"), timeout=10).response
+    rejected = stub.RejectResponse(
+        pb.RejectResponseRequest(response_id=response_id, comment="Too late"), timeout=10
+    ).response
     assert (rejected.state, rejected.decision_comment) == (pb.RESPONSE_STATE_REJECTED, "Too late")
     assert ledger.holds == {}
     with refused(Code.FAILED_PRECONDITION, "RESPONSE_ENDED"):
@@ -200,7 +211,9 @@ class Killed(BaseException):
     """Stands for SIGKILL."""
 
 
-@pytest.mark.parametrize(("kind", "method"), [("PROMISE", "create_promise"), ("DISPUTE", "open_case"), ("ALREADY_PAID", "announce_payment")])
+@pytest.mark.parametrize(
+    ("kind", "method"), [("PROMISE", "create_promise"), ("DISPUTE", "open_case"), ("ALREADY_PAID", "announce_payment")]
+)
 def test_killed_after_the_neighbour_did_its_part_nothing_happens_twice(
     stub, counter, answer, neighbours, run_due, monkeypatch, tenant, kind, method
 ):
@@ -223,7 +236,12 @@ def test_killed_after_the_neighbour_did_its_part_nothing_happens_twice(
     run_due()
     response = get(stub, response_id)
     assert response.state == pb.RESPONSE_STATE_ACCEPTED
-    assert len(neighbours.scenario.ids) + len(neighbours.dispute.ids) + len([r for r in neighbours.ledger.placed if r.ends]) == 1
+    assert (
+        len(neighbours.scenario.ids)
+        + len(neighbours.dispute.ids)
+        + len([r for r in neighbours.ledger.placed if r.ends])
+        == 1
+    )
 
 
 def test_nobody_decided_in_time(stub, answer, counter, monkeypatch, tenant):

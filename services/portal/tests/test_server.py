@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+
 from kit.embedded import free_port
 from kit.ids import new_id
 from kit.service import Runtime
@@ -64,17 +65,27 @@ def test_it_serves_a_link_and_ends_when_asked(running, stub, account):
 
 
 def _shots(address, stub, account):
-    from playwright.sync_api import sync_playwright
     from pathlib import Path
-    out = Path(os.environ["SHOTS"]); out.mkdir(exist_ok=True)
+
+    from playwright.sync_api import sync_playwright
+
+    out = Path(os.environ["SHOTS"])
+    out.mkdir(exist_ok=True)
     with sync_playwright() as p:
         kwargs = {"executable_path": os.environ["CHROME"]} if os.environ.get("CHROME") else {}
         b = p.chromium.launch(args=["--no-sandbox"], **kwargs)
-        for name, size, lang in (("desktop", (1440, 900), "en"), ("phone", (390, 844), "en"), ("fr-phone", (390, 844), "fr"), ("fr", (1440, 900), "fr")):
+        for name, size, lang in (
+            ("desktop", (1440, 900), "en"),
+            ("phone", (390, 844), "en"),
+            ("fr-phone", (390, 844), "fr"),
+            ("fr", (1440, 900), "fr"),
+        ):
             ctx = b.new_context(viewport={"width": size[0], "height": size[1]})
             page = ctx.new_page()
             page.on("console", lambda m: print("CONSOLE", m.text))
-            url = stub.CreateLink(pb.CreateLinkRequest(request_id=new_id(), account_id=account, language=lang), timeout=10).url
+            url = stub.CreateLink(
+                pb.CreateLinkRequest(request_id=new_id(), account_id=account, language=lang), timeout=10
+            ).url
             page.goto(address + url.removeprefix("http://portal.example"))
             page.wait_for_timeout(500)
             page.screenshot(path=str(out / f"{name}.png"), full_page=name in ("desktop", "fr"))
@@ -85,10 +96,14 @@ def _shots(address, stub, account):
             page.wait_for_timeout(500)
             page.screenshot(path=str(out / f"{name}-form.png"), full_page=True)
             if name == "fr":
-                page.locator("button[name=send]").click(); page.wait_for_timeout(500)
+                page.locator("button[name=send]").click()
+                page.wait_for_timeout(500)
                 page.screenshot(path=str(out / "thanks.png"))
-                page.goto(address + "/p"); page.wait_for_timeout(300); page.screenshot(path=str(out / "after.png"), full_page=True)
+                page.goto(address + "/p")
+                page.wait_for_timeout(300)
+                page.screenshot(path=str(out / "after.png"), full_page=True)
             if name == "desktop":
-                page.goto(address + "/l/x"); page.screenshot(path=str(out / "ended.png"))
+                page.goto(address + "/l/x")
+                page.screenshot(path=str(out / "ended.png"))
             ctx.close()
         b.close()

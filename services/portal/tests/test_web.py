@@ -4,6 +4,8 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import text
+
 from kit.context import acting_as
 from kit.errors import Code, Refused
 from kit.ids import new_id
@@ -12,7 +14,6 @@ from portal import domain
 from portal.web import Visit
 from quittance.ledger.v1 import item_pb2
 from quittance.portal.v1 import portal_service_pb2 as pb
-from sqlalchemy import text
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_openings_are_counted_but_not_those_of_scanners_by_head(browser, make_li
     assert listed.HasField("last_used_at")
 
 
-# ---- links that open nothing -------------------------------------------------------------------------------------------
+# ---- links that open nothing -----------------------------------------------------------------------------------------
 def test_ended_revoked_changed_and_invented_links_look_the_same(app, make_link, account, stub, database):
     good, revoked, expired = (make_link(account) for _ in range(3))
     stub.RevokeLink(pb.RevokeLinkRequest(link_id=revoked.link.link_id), timeout=10)
@@ -118,7 +119,19 @@ def test_ended_revoked_changed_and_invented_links_look_the_same(app, make_link, 
     stranger = domain.make_token(new_id(), bytes(32))
     changed = token[:-1] + ("A" if token[-1] != "A" else "B")
     other_tenant = stranger[:21] + token[21:]
-    addresses = [path(revoked), path(expired), "/l/x", f"/l/{changed}", f"/l/{stranger}", f"/l/{other_tenant}", f"/l/{token.lower()}", "/l/%00", "/p", "/zzz", "/"]
+    addresses = [
+        path(revoked),
+        path(expired),
+        "/l/x",
+        f"/l/{changed}",
+        f"/l/{stranger}",
+        f"/l/{other_tenant}",
+        f"/l/{token.lower()}",
+        "/l/%00",
+        "/p",
+        "/zzz",
+        "/",
+    ]
     pages = set()
     for address in addresses:
         answer = app.test_client().get(address)
@@ -186,7 +199,7 @@ def test_a_ledger_that_is_away_is_said_politely(browser, visit, ledger):
     assert "Norrland" not in answer.get_data(as_text=True)
 
 
-# ---- languages ---------------------------------------------------------------------------------------------------------
+# ---- languages -------------------------------------------------------------------------------------------------------
 def test_french_is_complete_and_the_switch_stays(browser, visit):
     html = visit(language="fr")
     assert "Deux factures attendent votre réponse" in html
@@ -199,7 +212,7 @@ def test_french_is_complete_and_the_switch_stays(browser, visit):
     assert len(browser.get("/p").headers.getlist("Set-Cookie")) == 0
 
 
-# ---- answering ---------------------------------------------------------------------------------------------------------
+# ---- answering -------------------------------------------------------------------------------------------------------
 def test_a_promise_is_kept_once_and_its_items_are_held_at_once(browser, visit, items, ledger, stub, database):
     html = visit()
     form = promise(html, items[:2], comment="Next run")
@@ -211,7 +224,11 @@ def test_a_promise_is_kept_once_and_its_items_are_held_at_once(browser, visit, i
     [response] = stub.ListResponses(pb.ListResponsesRequest(), timeout=10).responses
     assert response.kind == pb.RESPONSE_KIND_PROMISE
     assert response.state == pb.RESPONSE_STATE_RECEIVED
-    assert (response.promised_on, response.comment, response.account_name) == ("2026-09-22", "Next run", "Norrland Papper AB")
+    assert (response.promised_on, response.comment, response.account_name) == (
+        "2026-09-22",
+        "Next run",
+        "Norrland Papper AB",
+    )
     assert [(m.currency, m.minor_units) for m in response.total] == [("EUR", 6_053_000)]
     assert ledger.kinds() == ["RESPONSE", "RESPONSE"]
     assert {hold.until_on for hold in ledger.holds.values()} == {"2026-09-18"}
@@ -239,7 +256,11 @@ def test_ten_submits_at_once_are_one_answer(app, visit, items, browser, stub, le
 
 def test_each_button_leads_to_its_short_form_without_changing_anything(browser, visit, items, ledger):
     html = visit()
-    for kind, words in (("PROMISE", "We pay on"), ("ALREADY_PAID", "Reference of the transfer"), ("DISPUTE", "Choose a reason")):
+    for kind, words in (
+        ("PROMISE", "We pay on"),
+        ("ALREADY_PAID", "Reference of the transfer"),
+        ("DISPUTE", "Choose a reason"),
+    ):
         answer = browser.post("/p/answer", data={**hidden(html), "item": [items[0].item_id], "answer": kind})
         assert answer.status_code == 200
         page = answer.get_data(as_text=True)
@@ -250,24 +271,44 @@ def test_each_button_leads_to_its_short_form_without_changing_anything(browser, 
 
 def test_already_paid_and_dispute_in_part(browser, visit, items, stub, ledger):
     html = visit()
-    paid = {**hidden(html), "item": [items[0].item_id], "send": "ALREADY_PAID", "on": "2026-09-09", "reference": "TRX 17"}
+    paid = {
+        **hidden(html),
+        "item": [items[0].item_id],
+        "send": "ALREADY_PAID",
+        "on": "2026-09-09",
+        "reference": "TRX 17",
+    }
     assert browser.post("/p/answer", data=paid).status_code == 303
     html = browser.get("/p").get_data(as_text=True)
     wrong = {
-        **hidden(html), "item": [items[1].item_id], "send": "DISPUTE", "reason": "PRICE", "comment": "Agreed 9 EUR",
+        **hidden(html),
+        "item": [items[1].item_id],
+        "send": "DISPUTE",
+        "reason": "PRICE",
+        "comment": "Agreed 9 EUR",
         f"amount-{items[1].item_id}": "8,350.00",
-    }  # fmt: skip
+    }
     assert browser.post("/p/answer", data=wrong).status_code == 303
     dispute, declared = stub.ListResponses(pb.ListResponsesRequest(), timeout=10).responses
     assert (declared.paid_on, declared.payment_reference) == ("2026-09-09", "TRX 17")
-    assert (dispute.reason_code, dispute.comment, dispute.lines[0].amount.minor_units) == ("PRICE", "Agreed 9 EUR", 835_000)
+    assert (dispute.reason_code, dispute.comment, dispute.lines[0].amount.minor_units) == (
+        "PRICE",
+        "Agreed 9 EUR",
+        835_000,
+    )
     assert sorted(hold.amount.minor_units for hold in ledger.holds.values()) == [835_000, 4_218_000]
     page = browser.get("/p").get_data(as_text=True)
     assert f'value="{items[1].item_id}"' in page
 
 
 def test_what_is_wrong_is_said_beside_its_field_and_nothing_is_kept(browser, visit, items, ledger, stub):
-    form = {**hidden(visit()), "item": [items[0].item_id], "send": "DISPUTE", "comment": "<b>x</b>", f"amount-{items[0].item_id}": "99999999"}
+    form = {
+        **hidden(visit()),
+        "item": [items[0].item_id],
+        "send": "DISPUTE",
+        "comment": "<b>x</b>",
+        f"amount-{items[0].item_id}": "99999999",
+    }
     answer = browser.post("/p/answer", data=form)
     assert answer.status_code == 422
     page = answer.get_data(as_text=True)
@@ -354,9 +395,11 @@ def test_held_items_show_why_and_cannot_be_ticked(visit, ledger, new_item):
     item = new_item("FA-9", 1_000_000)
     account = ledger.account([item])
     ledger.holds["dispute", "c", item.item_id, 1] = item_pb2.Hold(
-        item_id=item.item_id, kind=item_pb2.HOLD_KIND_DISPUTE, state=item_pb2.HOLD_STATE_ACTIVE,
+        item_id=item.item_id,
+        kind=item_pb2.HOLD_KIND_DISPUTE,
+        state=item_pb2.HOLD_STATE_ACTIVE,
         amount={"currency": "EUR", "minor_units": 400_000},
-    )  # fmt: skip
+    )
     html = visit(account)
     assert "4,000.00 more disputed, we check" in html
     assert "6,000.00" in html

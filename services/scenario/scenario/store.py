@@ -168,8 +168,8 @@ class AccountFacts:
 
 
 def step_to_json(step: Step) -> dict[str, Any]:
-    """A step as it is kept."""
-    return asdict(step)
+    """A step as it is kept: all its fields are plain."""
+    return dict(vars(step))
 
 
 def step_from_json(kept: dict[str, Any]) -> Step:
@@ -361,7 +361,7 @@ def set_account(session: Session, account_id: str, **values: Any) -> None:
 
 
 def facts(session: Session, account_ids: Sequence[str], today: date) -> dict[str, AccountFacts]:
-    """All that decisions about these accounts need, in six statements whatever their number; by account id."""
+    """All that decisions about these accounts need, in seven statements whatever their number; by account id."""
     given = {"ids": list(account_ids), "today": today, "since": today - timedelta(days=HISTORY_DAYS)}
 
     def rows(statement: str) -> Any:
@@ -783,7 +783,8 @@ def list_promises(
 
 def reason_to_json(reason: Reason) -> dict[str, Any]:
     """A reason as it is kept."""
-    return asdict(reason)
+    inputs = [{"name": given.name, "label": given.label, "value": given.value} for given in reason.inputs]
+    return {"code": reason.code, "text": reason.text, "text_fr": reason.text_fr, "inputs": inputs}
 
 
 def reason_from_json(kept: dict[str, Any] | None) -> Reason:

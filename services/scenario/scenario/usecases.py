@@ -155,15 +155,10 @@ def _wanted_row(facts: store.AccountFacts, scenario: Scenario, decision: Decisio
         "overdue": decision.overdue_minor,
         "collectable": decision.collectable_minor,
         "collectable_minor": decision.collectable_minor.get(action.leader.currency, 0),
-        "reason": _as_kept(store.reason_to_json(decision.reason)),
+        "reason": store.reason_to_json(decision.reason),
         "assignee": account.collector,
         "hold_summary": facts.hold_summary,
     }
-
-
-def _as_kept(reason: dict[str, Any]) -> dict[str, Any]:
-    # JSON knows no tuples; equal things must compare equal when the row comes back.
-    return {**reason, "inputs": [dict(given) for given in reason["inputs"]]}
 
 
 def _fresh(row: dict[str, Any], now: datetime) -> dict[str, Any]:

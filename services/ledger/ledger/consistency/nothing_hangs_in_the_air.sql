@@ -1,4 +1,4 @@
--- Items and holds belong to accounts that exist and to the same entity as these; each legal unit has an account.
+-- Accounts have an entity and a legal unit, items, changes, holds and contacts their account; each legal unit has one.
 SELECT 'item' AS what, i.item_id AS id FROM items AS i
 LEFT JOIN accounts AS a ON a.account_id = i.account_id
 WHERE a.entity_id IS DISTINCT FROM i.entity_id
@@ -13,3 +13,10 @@ WHERE i.account_id IS DISTINCT FROM c.account_id
 UNION ALL
 SELECT 'legal unit', u.legal_unit_id FROM legal_units AS u
 WHERE NOT EXISTS (SELECT 1 FROM accounts AS a WHERE a.legal_unit_id = u.legal_unit_id)
+UNION ALL
+SELECT 'contact', c.contact_id FROM contacts AS c
+WHERE NOT EXISTS (SELECT 1 FROM accounts AS a WHERE a.account_id = c.account_id)
+UNION ALL
+SELECT 'account', a.account_id FROM accounts AS a
+WHERE NOT EXISTS (SELECT 1 FROM entities AS e WHERE e.entity_id = a.entity_id)
+    OR NOT EXISTS (SELECT 1 FROM legal_units AS u WHERE u.legal_unit_id = a.legal_unit_id)

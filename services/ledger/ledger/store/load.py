@@ -101,9 +101,12 @@ LEFT JOIN accounts AS a ON a.entity_id = :entity AND a.number = n.account_number
         entity=entity_id,
     )
     session.execute(text("ANALYZE account_of"))
+    has_known_accounts = session.execute(
+        text("SELECT EXISTS (SELECT 1 FROM account_of WHERE new_legal_unit_id IS NULL)")
+    ).scalar_one()
     without_external = rows["external_id"].null_count
     joins, sources = [], []
-    if without_external:
+    if without_external and has_known_accounts:
         joins.append(_BY_BUSINESS_KEY)
         sources.append("b")
     if without_external < rows.num_rows:
@@ -117,10 +120,13 @@ LEFT JOIN accounts AS a ON a.entity_id = :entity AND a.number = n.account_number
     else:
         custom, is_bad_json = "CAST(NULL AS jsonb)", "false"
 
-    def known(column: str) -> str:
-        return f"coalesce({', '.join(f'{source}.{column}' for source in sources)})" if sources else "NULL"
-
-    old = ",\n    ".join(f"{known(column)} AS old_{column}" for column in _KNOWN)
+    if not sources:
+        # Nothing can be known yet: one row of nulls in the shape of items.
+        joins.append("\nLEFT JOIN items AS b ON false")
+        sources.append("b")
+    old = ",\n    ".join(
+        f"coalesce({', '.join(f'{source}.{column}' for source in sources)}) AS old_{column}" for column in _KNOWN
+    )
     _run(
         session,
         f"""
@@ -274,15 +280,16 @@ SELECT :tenant, item_id, :entity, account_id, number, line_number, kind, currenc
 FROM merged WHERE effect = 'created'
 """
 
-# The history of new items: issued in full, then whatever is missing of it.
-FIRST_CHANGES = """
+# The history of new items: issued in full, then whatever is missing of it. The second entry's parts are also what
+# saying.say_facts builds the same history from.
+REST_CAUSE = """CASE WHEN abs(open_minor) < abs(initial_minor) AND sign(open_minor) * sign(initial_minor) >= 0 THEN 'PAYMENT'
+        ELSE 'IMPORT' END"""
+REST_ON = "greatest(issue_on, coalesce(settled_on, :file_on))"
+_FIRST_CHANGES = f"""
 SELECT item_id, 1 AS sequence, account_id, 'ISSUED' AS cause, initial_minor AS delta_minor, issue_on AS value_on
 FROM merged WHERE effect = 'created'
 UNION ALL
-SELECT item_id, 2, account_id,
-    CASE WHEN abs(open_minor) < abs(initial_minor) AND sign(open_minor) * sign(initial_minor) >= 0 THEN 'PAYMENT'
-        ELSE 'IMPORT' END,
-    open_minor - initial_minor, greatest(issue_on, coalesce(settled_on, :file_on))
+SELECT item_id, 2, account_id, {REST_CAUSE}, open_minor - initial_minor, {REST_ON}
 FROM merged WHERE effect = 'created' AND open_minor <> initial_minor
 """
 
@@ -394,7 +401,7 @@ def write_merged(
     )
     if has_created:
         _run(session, _NEW_ITEMS, **params)
-        _run(session, _INSERT_CHANGES.format(rows=FIRST_CHANGES), **params)
+        _run(session, _INSERT_CHANGES.format(rows=_FIRST_CHANGES), **params)
     if has_changed:
         _run(session, _LATER_CHANGES, **params)
         _run(session, _UPDATE_ITEMS, **params)

@@ -12,7 +12,7 @@ from quittance.ledger.v1 import ledger_events_pb2 as events
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from ledger.store.load import FIRST_CHANGES
+from ledger.store.load import REST_CAUSE, REST_ON
 from ledger.store.tables import EntityRow
 
 # An event may have 512 KiB; a little is kept for the message around the tables.
@@ -154,28 +154,49 @@ def _account_events(
 
 def say_facts(session: Session, *, entity_code: str, file_on: Any, has_created: bool, has_changed: bool) -> None:
     """Emits ItemFactsRecorded for what merged has written: its new and changed items and their new changes."""
-    item_effects = ["'created'"] * has_created + ["'updated'", "'cleared'"] * has_changed
-    items = bulk.copy_out_arrow(
+    effects = ["'created'"] * has_created + ["'updated'", "'cleared'"] * has_changed
+    rows = bulk.copy_out_arrow(
         session,
         "SELECT item_id, coalesce(old_version, 0) + 1 AS version, account_id, number, kind, currency, issue_on, due_on,"
-        f" initial_minor, settled_on, order_number FROM merged WHERE effect IN ({', '.join(item_effects)})",
-        types={"version": pa.int64()},
+        " initial_minor, settled_on, order_number, CASE WHEN effect = 'created' THEN open_minor - initial_minor END"
+        f" AS rest_minor, {REST_CAUSE} AS rest_cause, {REST_ON} AS rest_on"
+        f" FROM merged WHERE effect IN ({', '.join(effects)})",
+        {"file_on": file_on},
     )
+    items = rows.drop_columns(["rest_minor", "rest_cause", "rest_on"])
     items = items.add_column(
         items.column_names.index("number"), "entity_code", pa.repeat(pa.scalar(entity_code), items.num_rows)
     )
-    queries = [FIRST_CHANGES] * has_created + ["SELECT * FROM later_change"] * has_changed
-    changes = bulk.copy_out_arrow(
-        session,
-        "SELECT item_id, account_id, sequence, cause, delta_minor, value_on FROM (" + " UNION ALL ".join(queries) + ") AS c",
-        {"file_on": file_on} if has_created else None,
-    )
+    histories = []
+    if has_created:
+        created = rows.filter(pc.is_valid(rows["rest_minor"])) if has_changed else rows
+        histories += [_changes(created, 1, "ISSUED", "initial_minor", "issue_on")]
+        created = created.filter(pc.not_equal(created["rest_minor"], 0))
+        histories += [_changes(created, 2, created["rest_cause"], "rest_minor", "rest_on")]
+    if has_changed:
+        later = "SELECT item_id, account_id, sequence, cause, delta_minor, value_on FROM later_change"
+        histories += [bulk.copy_out_arrow(session, later)]
+    changes = pa.concat_tables(histories)
     recorded_at = session.execute(text("SELECT now()")).scalar_one()
     changes = changes.append_column(
         "recorded_at", pa.repeat(pa.scalar(recorded_at, pa.timestamp("us", "UTC")), changes.num_rows)
     )
     for start in range(0, max(items.num_rows, changes.num_rows), FACTS_PER_EVENT):
         _emit_facts(session, items.slice(start, FACTS_PER_EVENT), changes.slice(start, FACTS_PER_EVENT))
+
+
+def _changes(rows: pa.Table, sequence: int, cause: str | pa.ChunkedArray, delta: str, value_on: str) -> pa.Table:
+    """One entry of the history of each of these new items, as load.write_merged has written it."""
+    return pa.table(
+        {
+            "item_id": rows["item_id"],
+            "account_id": rows["account_id"],
+            "sequence": pa.repeat(pa.scalar(sequence, pa.int32()), rows.num_rows),
+            "cause": pa.repeat(pa.scalar(cause), rows.num_rows) if isinstance(cause, str) else cause,
+            "delta_minor": rows[delta],
+            "value_on": rows[value_on],
+        }
+    )
 
 
 def _emit_facts(session: Session, items: pa.Table, changes: pa.Table) -> None:

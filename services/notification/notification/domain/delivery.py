@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kit.money import Money
-
 from notification.domain.hashtags import clean_line
 from notification.domain.rendering import AccountFact, ContactFact, ItemFact, Sender, amount_text, selection
 from notification.domain.words import LANGUAGES
@@ -74,8 +73,10 @@ def is_address(text: str) -> bool:
     return bool(_ADDRESS.fullmatch(text)) and ".." not in text
 
 
-def recipients(contacts: Sequence[ContactFact], contact_ids: Iterable[str], role: str, template_key: str) -> list[Addressee]:
-    """Who is written to: the contacts named; else those of the role; else accounts payable; else whoever can be reached.
+def recipients(
+    contacts: Sequence[ContactFact], contact_ids: Iterable[str], role: str, template_key: str
+) -> list[Addressee]:
+    """Who is written to: the contacts named; else those of the role; else accounts payable; else anyone reachable.
 
     Contacts marked invalid, and those without a usable address, are never written to. Each address once.
     """

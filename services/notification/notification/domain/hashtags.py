@@ -63,41 +63,90 @@ HASHTAGS: tuple[Hashtag, ...] = (
     Hashtag("customer_payment_terms", "customer", "Payment terms", "Conditions de paiement"),
     Hashtag("contact_name", "customer", "Name of the first addressee", "Nom du premier destinataire"),
     Hashtag("contact_first_name", "customer", "First name of the first addressee", "Prénom du premier destinataire"),
-    Hashtag("contact_last_name", "customer", "Last name of the first addressee", "Nom de famille du premier destinataire"),
-    Hashtag("contact_salutation", "customer", "Greeting with the name where it is known", "Formule d'appel avec le nom s'il est connu"),
+    Hashtag(
+        "contact_last_name", "customer", "Last name of the first addressee", "Nom de famille du premier destinataire"
+    ),
+    Hashtag(
+        "contact_salutation",
+        "customer",
+        "Greeting with the name where it is known",
+        "Formule d'appel avec le nom s'il est connu",
+    ),
     Hashtag("items_list", "items", "Table of all open items", "Tableau de toutes les pièces ouvertes", html=True),
     Hashtag("items_list_overdue", "items", "Table of the overdue items", "Tableau des pièces échues", html=True),
     Hashtag("items_list_not_due", "items", "Table of the items not yet due", "Tableau des pièces à échoir", html=True),
-    Hashtag("items_list_selected", "items", "Table of the items of this message", "Tableau des pièces de ce message", html=True),
     Hashtag(
-        "items_list_overdue_exclude_late_penalties", "items",
-        "Table of the overdue items without late interest", "Tableau des pièces échues hors pénalités de retard", html=True,
+        "items_list_selected",
+        "items",
+        "Table of the items of this message",
+        "Tableau des pièces de ce message",
+        html=True,
+    ),
+    Hashtag(
+        "items_list_overdue_exclude_late_penalties",
+        "items",
+        "Table of the overdue items without late interest",
+        "Tableau des pièces échues hors pénalités de retard",
+        html=True,
     ),
     Hashtag("items_amount_open", "items", "Open in all, per currency", "Encours total, par devise"),
-    Hashtag("items_amount_overdue", "items", "Overdue without late interest, per currency", "Échu hors pénalités, par devise"),
     Hashtag(
-        "items_amount_overdue_include_late_penalties", "items",
-        "Overdue with late interest, per currency", "Échu, pénalités comprises, par devise",
+        "items_amount_overdue",
+        "items",
+        "Overdue without late interest, per currency",
+        "Échu hors pénalités, par devise",
     ),
-    Hashtag("items_amount_late_penalties", "items", "Late interest claimed, per currency", "Pénalités de retard réclamées, par devise"),
-    Hashtag("items_amount_selected", "items", "Sum of the items of this message, per currency", "Somme des pièces de ce message, par devise"),
+    Hashtag(
+        "items_amount_overdue_include_late_penalties",
+        "items",
+        "Overdue with late interest, per currency",
+        "Échu, pénalités comprises, par devise",
+    ),
+    Hashtag(
+        "items_amount_late_penalties",
+        "items",
+        "Late interest claimed, per currency",
+        "Pénalités de retard réclamées, par devise",
+    ),
+    Hashtag(
+        "items_amount_selected",
+        "items",
+        "Sum of the items of this message, per currency",
+        "Somme des pièces de ce message, par devise",
+    ),
     Hashtag("items_count", "items", "Number of items of this message", "Nombre de pièces de ce message"),
     Hashtag("items_count_overdue", "items", "Number of overdue items", "Nombre de pièces échues"),
-    Hashtag("oldest_due_date", "items", "Due date of the oldest item of this message", "Échéance la plus ancienne de ce message"),
-    Hashtag("days_late", "items", "Days late of the oldest item of this message", "Jours de retard de la pièce la plus ancienne"),
+    Hashtag(
+        "oldest_due_date",
+        "items",
+        "Due date of the oldest item of this message",
+        "Échéance la plus ancienne de ce message",
+    ),
+    Hashtag(
+        "days_late",
+        "items",
+        "Days late of the oldest item of this message",
+        "Jours de retard de la pièce la plus ancienne",
+    ),
     Hashtag("currency", "items", "Currencies of this message", "Devises de ce message"),
-    Hashtag("interactive_page_button", "items", "Button to the customer's page", "Bouton vers la page du client", html=True),
+    Hashtag(
+        "interactive_page_button", "items", "Button to the customer's page", "Bouton vers la page du client", html=True
+    ),
     Hashtag("interactive_page_link", "items", "Link to the customer's page", "Lien vers la page du client", html=True),
     Hashtag("my_company_name", "company", "Name of our company", "Nom de notre société"),
     Hashtag("my_company_logo", "company", "Our logo, else our name", "Notre logo, sinon notre nom", html=True),
     Hashtag("my_company_country", "company", "Our country, as a code", "Notre pays, en code"),
     Hashtag("collector_name", "company", "Name of the collector", "Nom du chargé de recouvrement"),
-    Hashtag("collector_email", "company", "E-mail address of the collector", "Adresse e-mail du chargé de recouvrement"),
+    Hashtag(
+        "collector_email", "company", "E-mail address of the collector", "Adresse e-mail du chargé de recouvrement"
+    ),
     Hashtag("collector_phone", "company", "Telephone of the collector", "Téléphone du chargé de recouvrement"),
-    Hashtag("collector_signature", "company", "Signature of the collector", "Signature du chargé de recouvrement", html=True),
+    Hashtag(
+        "collector_signature", "company", "Signature of the collector", "Signature du chargé de recouvrement", html=True
+    ),
     Hashtag("bank_details", "company", "Our bank details", "Nos coordonnées bancaires"),
     Hashtag("today", "company", "Date of today; #today+8 is in eight days", "Date du jour ; #today+8 dans huit jours"),
-)  # fmt: skip
+)
 _BY_NAME = {hashtag.name: hashtag for hashtag in HASHTAGS}
 # The customer must know whom it is about, so these are never silently dropped: an empty one is a warning.
 LINK_TAGS = frozenset({"interactive_page_button", "interactive_page_link"})

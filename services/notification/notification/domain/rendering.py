@@ -7,8 +7,8 @@ from html import escape
 
 from babel import Locale
 from babel.dates import format_date
-from kit.money import Money, format_amount
 
+from kit.money import Money, format_amount
 from notification.domain.hashtags import Value, clean_line, clean_value
 from notification.domain.words import PRE_DUE_KEY, WORDS, Words
 
@@ -22,7 +22,9 @@ _DATE_PATTERN = {"en": "d MMM yyyy", "fr": "d MMM yyyy", "de": "d. MMM yyyy", "e
 _CODE_AFTER = frozenset({"fr", "es"})
 _LATE_INTEREST = "LATE_INTEREST"
 _CELL = "padding:6px 8px;border-bottom:1px solid #e4e7ec;text-align:{align};font-size:14px"
-_HEAD = "padding:6px 8px;border-bottom:1px solid #98a2b3;text-align:{align};font-size:13px;font-weight:600;color:#475467"
+_HEAD = (
+    "padding:6px 8px;border-bottom:1px solid #98a2b3;text-align:{align};font-size:13px;font-weight:600;color:#475467"
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Picture:
 
 
 def selection(items: Sequence[ItemFact], wanted: Iterable[str], template_key: str) -> tuple[ItemFact, ...]:
-    """The items a message is about: of those wanted, what is collectable; without wish all that is overdue and collectable.
+    """The items a message is about: what is collectable of those wanted, else all that is overdue.
 
     A pre-due message without wish takes what falls due within 15 days. Order: oldest due date first.
     """
@@ -257,7 +259,9 @@ def table(items: Sequence[ItemFact], language: str, *, with_parts: bool) -> Valu
     hold stand below, outside the total. Amounts are what may be collected: the undisputed part.
     """
     words = WORDS[language]
-    answered = [item for item in items if not item.is_credit and item.collectable.minor_units <= 0 and item.open.minor_units > 0]
+    answered = [
+        item for item in items if not item.is_credit and item.collectable.minor_units <= 0 and item.open.minor_units > 0
+    ]
     shown = [item for item in items if item.is_credit or item.collectable.minor_units > 0]
     if not with_parts:
         shown = [item for item in shown if not item.is_credit]
@@ -274,7 +278,7 @@ def table(items: Sequence[ItemFact], language: str, *, with_parts: bool) -> Valu
         note = words.answered.replace("{numbers}", numbers)
         html.append(f'<p style="font-size:13px;color:#475467">{escape(note)}</p>')
         text.append(note)
-    return Value("\n".join(text), f'<div>{"".join(html)}</div>')
+    return Value("\n".join(text), f"<div>{''.join(html)}</div>")
 
 
 def _shown(item: ItemFact) -> Money:
@@ -282,14 +286,30 @@ def _shown(item: ItemFact) -> Money:
 
 
 def _write_block(
-    html: list[str], text: list[str], block: Sequence[ItemFact], currency: str, language: str, with_orders: bool, with_parts: bool
+    html: list[str],
+    text: list[str],
+    block: Sequence[ItemFact],
+    currency: str,
+    language: str,
+    with_orders: bool,
+    with_parts: bool,
 ) -> None:
     words = WORDS[language]
-    heads = [words.invoice, *([words.order] if with_orders else []), words.due, words.days_late, f"{words.amount} {currency}"]
+    heads = [
+        words.invoice,
+        *([words.order] if with_orders else []),
+        words.due,
+        words.days_late,
+        f"{words.amount} {currency}",
+    ]
     aligns = ["left", *(["left"] if with_orders else []), "left", "right", "right"]
-    html.append('<table role="table" cellspacing="0" cellpadding="0" style="border-collapse:collapse;width:100%;margin:8px 0 4px"><thead><tr>')
+    html.append(
+        '<table role="table" cellspacing="0" cellpadding="0" '
+        'style="border-collapse:collapse;width:100%;margin:8px 0 4px"><thead><tr>'
+    )
     html.extend(
-        f'<th scope="col" style="{_HEAD.format(align=align)}">{escape(head)}</th>' for head, align in zip(heads, aligns, strict=True)
+        f'<th scope="col" style="{_HEAD.format(align=align)}">{escape(head)}</th>'
+        for head, align in zip(heads, aligns, strict=True)
     )
     html.append("</tr></thead><tbody>")
     notes: list[str] = []
@@ -298,7 +318,10 @@ def _write_block(
         if not item.is_credit and item.held.minor_units > 0:
             mark = " " + "*" * (len(notes) + 1) if len(notes) < 3 else f" *{len(notes) + 1}"
             wording = words.without_disputed if item.hold_kinds == {"DISPUTE"} else words.without_held
-            notes.append(f"{mark.strip()} {clean_line(item.number)}: {wording.replace('{amount}', amount_text(item.held, language))}")
+            notes.append(
+                f"{mark.strip()} {clean_line(item.number)}: "
+                + wording.replace("{amount}", amount_text(item.held, language))
+            )
         late = str(item.days_late) if item.is_overdue else ""
         due = date_text(item.due_on, language) or words.no_due_date
         cells = [
@@ -309,7 +332,10 @@ def _write_block(
             amount_text(_shown(item), language, with_code=False) + mark,
         ]
         html.append("<tr>")
-        html.extend(f'<td style="{_CELL.format(align=align)}">{escape(cell)}</td>' for cell, align in zip(cells, aligns, strict=True))
+        html.extend(
+            f'<td style="{_CELL.format(align=align)}">{escape(cell)}</td>'
+            for cell, align in zip(cells, aligns, strict=True)
+        )
         html.append("</tr>")
         lateness = f", {words.days_late}: {late}" if late else ""
         text.append(f"{cells[0]}: {words.due} {due}{lateness}, {amount_text(_shown(item), language)}{mark}")
@@ -317,7 +343,8 @@ def _write_block(
     for label, amount in _totals(block, currency, words, with_parts):
         html.append(
             f'<tr><th scope="row" colspan="{len(heads) - 1}" style="{_CELL.format(align="left")}">{escape(label)}</th>'
-            f'<td style="{_CELL.format(align="right")};font-weight:600">{escape(amount_text(amount, language, with_code=False))}</td></tr>'
+            f'<td style="{_CELL.format(align="right")};font-weight:600">'
+            f"{escape(amount_text(amount, language, with_code=False))}</td></tr>"
         )
         text.append(f"{label}: {amount_text(amount, language)}")
     html.append("</tfoot></table>")
@@ -343,21 +370,21 @@ def _totals(block: Sequence[ItemFact], currency: str, words: Words, with_parts: 
 
 def _button(label: str, link: str, brand: Mapping[str, str]) -> str:
     return (
-        f'<a href="{escape(link)}" style="display:inline-block;padding:12px 18px;border-radius:6px;text-decoration:none;'
-        f'font-weight:600;background:{escape(brand["color"])};color:{escape(brand["ink"])}">{escape(label)}</a>'
+        f'<a href="{escape(link)}" style="display:inline-block;padding:12px 18px;border-radius:6px;'
+        f'text-decoration:none;font-weight:600;background:{escape(brand["color"])};color:{escape(brand["ink"])}">{escape(label)}</a>'
     )
 
 
 def _signature(picture: Picture, words: Words) -> Value:
-    contact = ", ".join(part for part in (picture.account.entity_name, picture.sender.phone, picture.sender.email) if part)
+    contact = ", ".join(
+        part for part in (picture.account.entity_name, picture.sender.phone, picture.sender.email) if part
+    )
     lines = [clean_line(line) for line in (words.regards, picture.sender.name, contact) if line]
     return Value("\n".join(lines), "<br>".join(escape(line) for line in lines))
 
 
-
-
 def document(body_html: str, subject: str, language: str) -> str:
-    """The body as a whole HTML document for the mail: readable width, system fonts, no script, no picture from elsewhere."""
+    """The body as a whole HTML document for the mail: readable width, system fonts, no script, no picture."""
     return (
         f'<!doctype html><html lang="{escape(language)}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

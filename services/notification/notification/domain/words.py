@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a sentence of a template is one line, so that people can read and compare it.
 """What messages say in each language: words of the tables, and the shipped templates. Courteous, exact, never a blame."""
 
 from dataclasses import dataclass

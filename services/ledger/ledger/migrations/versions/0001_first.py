@@ -5,8 +5,8 @@ from kit.migrations import infrastructure_tables, tenant_table_policies
 
 revision, down_revision, branch_labels, depends_on = "0001", None, None, None
 
-# Items carry no foreign keys: a check per row would cost a load as much as the rows themselves. What they would
-# guarantee is asked by consistency/*.sql instead.
+# No foreign keys: a check per row would cost a load as much as the rows themselves. What they would guarantee is asked
+# by consistency/*.sql instead.
 TABLES = """
 CREATE TABLE entities (
     tenant_id uuid NOT NULL,
@@ -50,9 +50,7 @@ CREATE TABLE accounts (
     version bigint NOT NULL DEFAULT 0,
     changed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, account_id),
-    UNIQUE (tenant_id, entity_id, number),
-    FOREIGN KEY (tenant_id, entity_id) REFERENCES entities,
-    FOREIGN KEY (tenant_id, legal_unit_id) REFERENCES legal_units
+    UNIQUE (tenant_id, entity_id, number)
 );
 CREATE INDEX accounts_legal_unit ON accounts (tenant_id, legal_unit_id);
 CREATE TABLE account_names (
@@ -85,7 +83,6 @@ CREATE TABLE contacts (
     invalid_reason text NOT NULL DEFAULT '',
     made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (tenant_id, contact_id),
-    FOREIGN KEY (tenant_id, account_id) REFERENCES accounts,
     CHECK (valid OR invalid_reason <> '')
 );
 CREATE UNIQUE INDEX contacts_email ON contacts (tenant_id, account_id, lower(email)) WHERE email <> '';

@@ -1,6 +1,7 @@
 """Templates, messages and the tries to hand them over."""
 
 from alembic import op
+
 from kit.migrations import infrastructure_tables, tenant_table_policies
 
 revision, down_revision, branch_labels, depends_on = "0001", None, None, None

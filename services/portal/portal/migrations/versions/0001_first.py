@@ -1,6 +1,7 @@
 """Personal links, and the answers that come by them."""
 
 from alembic import op
+
 from kit.migrations import infrastructure_tables, tenant_table_policies
 
 revision, down_revision, branch_labels, depends_on = "0001", None, None, None
