@@ -128,15 +128,15 @@ class Customer:
         return answer
 
     def answer(self, kind: str, item_ids: list[str], **fields: str) -> httpx.Response:
-        """Ticks items and answers for them, as the page's own form does."""
-        form = re.search(r'<form[^>]*method="post"[^>]*>', self.page)
-        assert form, "the page has no form"
-        action = html.unescape(re.search(r'action="([^"]*)"', form[0])[1])
+        """Ticks items and answers for them (PROMISE, ALREADY_PAID or DISPUTE), as the page's own forms do."""
         hidden = {
             html.unescape(name): html.unescape(value)
             for name, value in re.findall(r'<input[^>]*type="hidden"[^>]*name="([^"]*)"[^>]*value="([^"]*)"', self.page)
+            if name != "item"
         }
-        data = {**hidden, "item": item_ids, "answer": kind, **fields}
-        answer = self._http.post(httpx.URL(self.link).join(action), data=data)
+        action = re.search(r'<form[^>]*method="post"[^>]*action="([^"]*)"', self.page)
+        assert action, "the page has no form"
+        address = httpx.URL(self.link).join(html.unescape(action[1]))
+        answer = self._http.post(address, data={**hidden, "item": item_ids, "send": kind, **fields})
         self.page = answer.text
         return answer

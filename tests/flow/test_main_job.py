@@ -138,7 +138,7 @@ def test_a_promise_leaves_the_agenda_at_once_and_becomes_a_hold_when_accepted(cl
     items = client.items(account)
     story["customer"].open()
     answer = story["customer"].answer(
-        "promise", [items["FA-1001"]["itemId"]], promised_on="2026-09-25", comment="Au prochain paiement"
+        "PROMISE", [items["FA-1001"]["itemId"]], on="2026-09-25", comment="Au prochain paiement"
     )
     assert answer.status_code == 200, answer.text[:500]
     [response] = client.get("/v1/responses", accountId=account)["responses"]
@@ -160,7 +160,7 @@ def test_a_dispute_of_a_part_becomes_a_case_and_the_rest_stays_collectable(clien
     item_id = client.items(account)["FA-1002"]["itemId"]
     story["customer"].open()
     answer = story["customer"].answer(
-        "dispute", [item_id], reason_code="PRICE", comment="Prix convenu 2 700", **{f"amount:{item_id}": "500,00"}
+        "DISPUTE", [item_id], reason="PRICE", comment="Prix convenu 2 700", **{f"amount-{item_id}": "500,00"}
     )
     assert answer.status_code == 200, answer.text[:500]
     [response] = client.get("/v1/responses", accountId=account)["responses"]
@@ -195,7 +195,7 @@ def test_already_paid_holds_until_the_cash_should_be_seen(client, story):
     account = account_id(story, "0001042")
     item_id = client.items(account)["FA-1003"]["itemId"]
     story["customer"].open()
-    answer = story["customer"].answer("paid", [item_id], paid_on="2026-09-14", payment_reference="VIR 88")
+    answer = story["customer"].answer("ALREADY_PAID", [item_id], on="2026-09-14", reference="VIR 88")
     assert answer.status_code == 200, answer.text[:500]
     [response] = client.get("/v1/responses", accountId=account)["responses"]
     assert response["kind"] == "ALREADY_PAID"

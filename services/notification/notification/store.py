@@ -47,7 +47,7 @@ class TemplateRow(TenantMixin, Base):  # type: ignore[misc, valid-type]
 
 
 class MessageRow(TenantMixin, Base):  # type: ignore[misc, valid-type]
-    """One message. Sources keep their hashtags; subject, body and text were rendered last, with a placeholder as link."""
+    """One message. Sources keep their hashtags; subject, body and text are the last rendering, link masked."""
 
     __tablename__ = "message"
     __table_args__ = (
