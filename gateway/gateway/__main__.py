@@ -20,7 +20,7 @@ PROCESSES_VARIABLE = "QUITTANCE_GATEWAY_GRPC_PROCESSES"
 
 
 def serve() -> int:
-    """HTTP: web app and API, by granian; worker processes are spawned, never forked."""
+    """HTTP: web app and API, by granian; worker processes are spawned unless a setting says fork."""
     import multiprocessing
 
     from granian import Granian
@@ -30,7 +30,7 @@ def serve() -> int:
     from gateway.config import Settings
 
     settings = Settings()
-    multiprocessing.set_start_method("spawn", force=True)
+    multiprocessing.set_start_method(settings.http_start_method, force=True)
     # Granian advises two threads per core, for threads that compute; these mostly wait for services.
     logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.getMessage())
     Granian(

@@ -16,6 +16,8 @@ class Settings(ServiceSettings):
     http_host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     http_workers: int = Field(default=1, ge=1)
+    # spawn is always right; fork shares what is loaded, and is right where nothing was opened before (libs/stack).
+    http_start_method: str = Field(default="spawn", pattern="spawn|fork")
     http_threads: int = Field(default=16, ge=2)
     # Reverse proxies in front whose X-Forwarded-* headers are to be believed.
     trusted_proxies: int = Field(default=0, ge=0)

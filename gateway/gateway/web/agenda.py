@@ -2,10 +2,22 @@
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 
-from gateway.web import RPC_TIMEOUT_S, can, gettext, language, me, needs, selected_entity, stubs, toast
+from gateway.web import (
+    RPC_TIMEOUT_S,
+    _mistakes,
+    can,
+    framed,
+    gettext,
+    language,
+    me,
+    needs,
+    selected_entity,
+    stubs,
+    toast,
+)
 from gateway.web.customers import HOLD_CHIPS, hold_kind, hold_name
 from kit.clock import business_today
-from kit.errors import Code, Refused
+from kit.errors import Refused
 from quittance.ledger.v1 import ledger_service_pb2
 from quittance.notification.v1 import notification_service_pb2 as mail_pb
 from quittance.reporting.v1 import reporting_service_pb2
@@ -15,9 +27,16 @@ from quittance.scenario.v1 import scenario_service_pb2 as pb
 blueprint = Blueprint("agenda", __name__)
 
 ROWS_PER_PAGE = 200
-# A message is shown as its reader sees it: own styles, no script, no other host, in our own frame only.
-MAIL_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'self'; form-action 'none'"
+# The hashtags shown before anything is typed; all others follow.
+COMMON_TAGS = (
+    "#contact_salutation",
+    "#customer_name",
+    "#items_list_selected",
+    "#items_amount_selected",
+    "#days_late",
+    "#interactive_page_button",
+    "#bank_details",
+    "#collector_signature",
 )
 CHANNELS = {
     action_pb2.CHANNEL_EMAIL: "email",
@@ -28,6 +47,9 @@ CHANNELS = {
     action_pb2.CHANNEL_TASK: "task",
 }
 WRITTEN = frozenset({action_pb2.CHANNEL_EMAIL})
+OPEN_STATES = frozenset(
+    {action_pb2.ACTION_STATE_DUE, action_pb2.ACTION_STATE_PLANNED, action_pb2.ACTION_STATE_NEEDS_ATTENTION}
+)
 
 
 def channel_name(channel: int) -> str:
@@ -152,29 +174,38 @@ def preview(action_id):
 @needs("actions:read")
 def action(action_id):
     """One action: the e-mail as proposed, to edit and preview, or the call with what to say."""
+    return _action_page(action_id)
+
+
+def _action_page(action_id: str, subject: str = "", body: str = "") -> str:
+    """The action's page; with the person's own text where he wrote some already."""
     found = _action(action_id)
     now = _looked_again(found.account_id)
     draft = None
-    if found.step.channel in WRITTEN and found.state != action_pb2.ACTION_STATE_DONE and can("messages:write"):
-        draft = _draft(found)
+    if found.step.channel in WRITTEN and found.state in OPEN_STATES and can("messages:write"):
+        draft = _draft(found, subject, body)
     return render_template(
         "agenda/compose.html" if draft else "agenda/call.html",
         action=found,
         now=now,
         draft=draft,
+        subject=subject or (draft.subject_source if draft else ""),
+        body=body or (draft.body_source if draft else ""),
         reason_text=reason_text,
         channel_name=channel_name,
         channels=CHANNELS,
         hold_kind=hold_kind,
         hold_name=hold_name,
         hold_chips=HOLD_CHIPS,
-        is_open=found.state in (action_pb2.ACTION_STATE_DUE, action_pb2.ACTION_STATE_PLANNED,
-                                action_pb2.ACTION_STATE_NEEDS_ATTENTION),
+        is_open=found.state in OPEN_STATES,
         hashtags=_hashtags() if draft else [],
-        next_action=_next_after(str(action_id)),
+        common_tags=COMMON_TAGS,
+        next_action=_next_after(str(action_id)) if draft else "",
         outcomes=_outcomes(),
+        form=request.form,
         french=language() == "fr",
-    )  # fmt: skip
+        written=found.step.channel in WRITTEN,
+    )
 
 
 def _draft(action: action_pb2.Action, subject: str = "", body: str = "") -> mail_pb.DraftMessageResponse:
@@ -192,7 +223,10 @@ def _draft(action: action_pb2.Action, subject: str = "", body: str = "") -> mail
 
 
 def _hashtags() -> list[mail_pb.Hashtag]:
-    return list(stubs().notification.ListHashtags(mail_pb.ListHashtagsRequest(), timeout=RPC_TIMEOUT_S).hashtags)
+    """All hashtags, those one reaches for first in front."""
+    found = stubs().notification.ListHashtags(mail_pb.ListHashtagsRequest(), timeout=RPC_TIMEOUT_S).hashtags
+    rank = {name: at for at, name in enumerate(COMMON_TAGS)}
+    return sorted(found, key=lambda tag: (rank.get(tag.name, len(rank)), tag.name))
 
 
 def _outcomes() -> list[tuple[str, str]]:
@@ -219,18 +253,18 @@ def _next_after(action_id: str) -> str:
 @blueprint.route("/agenda/<uuid:action_id>/preview", methods=["GET", "POST"])
 @needs("messages:write")
 def mail_preview(action_id):
-    """The e-mail as its reader will see it, on the account's real items: a page of its own for the frame."""
-    found = _action(action_id)
-    draft = _draft(found, request.form.get("subject", ""), request.form.get("body", ""))
+    """The e-mail as its reader will see it, on the account's real items: a page of its own for the frame.
+
+    With ?part=checks: what should be known before sending it.
+    """
+    draft = _draft(_action(action_id), request.form.get("subject", ""), request.form.get("body", ""))
+    if request.args.get("part") == "checks":
+        return render_template("agenda/_checks.html", draft=draft)
     return _mail_page(draft.subject, draft.body, draft.language)
 
 
 def _mail_page(subject: str, body: str, mail_language: str) -> Response:
-    html = render_template("agenda/_mail.html", subject=subject, body=body, mail_language=mail_language)
-    response = Response(html, mimetype="text/html")
-    response.headers["Content-Security-Policy"] = MAIL_POLICY
-    response.headers["X-Frame-Options"] = "SAMEORIGIN"
-    return response
+    return framed(render_template("agenda/_mail.html", subject=subject, body=body, mail_language=mail_language))
 
 
 @blueprint.post("/agenda/<uuid:action_id>/send")
@@ -244,10 +278,8 @@ def send(action_id):
             timeout=RPC_TIMEOUT_S,
         )
     except Refused as error:
-        if error.code is not Code.FAILED_PRECONDITION:
-            raise
-        toast(_stopped(error), kind="warn")
-        return redirect(url_for("agenda.action", action_id=action_id), 303)
+        _mistakes.say(_mistakes.of(error))
+        return _action_page(action_id, form.get("subject", ""), form.get("body", "")), 422
     toast(gettext("Sent to %(name)s.", name=answer.action.account_name))
     following = form.get("next", "")
     if form.get("then") == "next" and following:
@@ -255,27 +287,20 @@ def send(action_id):
     return redirect(url_for("agenda.message", message_id=answer.message_id), 303)
 
 
-def _stopped(error: Refused) -> str:
-    """Why nothing left, in the reader's words."""
-    return {
-        "ACTION_ALREADY_SENT": gettext("This e-mail has already been sent. It was not sent again."),
-        "ACTION_NOT_OWED": gettext("Paid, held or answered in between. The e-mail was not sent."),
-        "NOTHING_COLLECTABLE": gettext("Paid in between. The e-mail was not sent."),
-        "CONTACT_MISSING": gettext("Nobody to write to: add a contact with an e-mail address first."),
-        "UNKNOWN_TAG": gettext("The text has a hashtag nobody knows; correct it first."),
-    }.get(error.reason, error.message)
-
-
 @blueprint.post("/agenda/<uuid:action_id>/complete")
 @needs("actions:write")
 def complete(action_id):
     """Records what a call or a task came to."""
-    stubs().scenario.CompleteAction(
-        pb.CompleteActionRequest(
-            action_id=str(action_id), outcome=request.form.get("outcome", ""), comment=request.form.get("comment", "")
-        ),
-        timeout=RPC_TIMEOUT_S,
-    )
+    try:
+        stubs().scenario.CompleteAction(
+            pb.CompleteActionRequest(
+                action_id=str(action_id), outcome=request.form.get("outcome", ""), comment=request.form.get("comment", "")
+            ),
+            timeout=RPC_TIMEOUT_S,
+        )
+    except Refused as error:
+        _mistakes.say(_mistakes.of(error))
+        return _action_page(action_id), 422
     toast(gettext("Recorded."))
     return redirect(url_for("agenda.agenda"), 303)
 
@@ -284,9 +309,13 @@ def complete(action_id):
 @needs("actions:write")
 def skip(action_id):
     """Leaves the step out, with a reason."""
-    stubs().scenario.SkipAction(
-        pb.SkipActionRequest(action_id=str(action_id), reason=request.form.get("reason", "")), timeout=RPC_TIMEOUT_S
-    )
+    try:
+        stubs().scenario.SkipAction(
+            pb.SkipActionRequest(action_id=str(action_id), reason=request.form.get("reason", "")), timeout=RPC_TIMEOUT_S
+        )
+    except Refused as error:
+        _mistakes.say(_mistakes.of(error))
+        return _action_page(action_id), 422
     toast(gettext("Skipped. The history keeps the reason."))
     return redirect(url_for("agenda.agenda"), 303)
 
@@ -295,12 +324,16 @@ def skip(action_id):
 @needs("actions:write")
 def reschedule(action_id):
     """Moves the action to another day, with a reason."""
-    stubs().scenario.RescheduleAction(
-        pb.RescheduleActionRequest(
-            action_id=str(action_id), due_on=request.form.get("due_on", ""), reason=request.form.get("reason", "")
-        ),
-        timeout=RPC_TIMEOUT_S,
-    )
+    try:
+        stubs().scenario.RescheduleAction(
+            pb.RescheduleActionRequest(
+                action_id=str(action_id), due_on=request.form.get("due_on", ""), reason=request.form.get("reason", "")
+            ),
+            timeout=RPC_TIMEOUT_S,
+        )
+    except Refused as error:
+        _mistakes.say(_mistakes.of(error))
+        return _action_page(action_id), 422
     toast(gettext("Moved."))
     return redirect(url_for("agenda.agenda"), 303)
 
@@ -354,13 +387,17 @@ def message_body(message_id):
 @needs("messages:write")
 def resolve(message_id):
     """A person says what became of a message whose outcome is not known."""
-    stubs().notification.ResolveMessage(
-        mail_pb.ResolveMessageRequest(
-            message_id=str(message_id),
-            sent=request.form.get("sent") == "1",
-            comment=request.form.get("comment", ""),
-        ),
-        timeout=RPC_TIMEOUT_S,
-    )
+    try:
+        stubs().notification.ResolveMessage(
+            mail_pb.ResolveMessageRequest(
+                message_id=str(message_id),
+                sent=request.form.get("sent") == "1",
+                comment=request.form.get("comment", ""),
+            ),
+            timeout=RPC_TIMEOUT_S,
+        )
+    except Refused as error:
+        _mistakes.say(_mistakes.of(error))
+        return message(message_id), 422
     toast(gettext("Recorded."))
     return redirect(url_for("agenda.message", message_id=message_id), 303)

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
-from gateway.web import RPC_TIMEOUT_S, can, gettext, language, needs, selected_entity, stubs, toast
+from gateway.web import RPC_TIMEOUT_S, _mistakes, can, gettext, language, needs, selected_entity, stubs, toast
 from kit.clock import business_today
 from kit.errors import Code, Refused
 from kit.money import Money, to_proto
@@ -61,6 +61,10 @@ def answers():
 @needs("responses:read")
 def answer(response_id):
     """One answer with what accepting it would make."""
+    return _answer_page(response_id)
+
+
+def _answer_page(response_id: str) -> str:
     response = (
         stubs().portal.GetResponse(pb.GetResponseRequest(response_id=str(response_id)), timeout=RPC_TIMEOUT_S).response
     )
@@ -78,6 +82,7 @@ def answer(response_id):
         is_promise=response.kind == pb.RESPONSE_KIND_PROMISE,
         is_dispute=response.kind == pb.RESPONSE_KIND_DISPUTE,
         today=business_today(),
+        form=request.form,
     )
 
 
@@ -108,17 +113,21 @@ def accept(response_id):
     form = request.form
     promised_on = form.get("promised_on", "")
     reason_code = form.get("reason_code", "")
-    done = stubs().portal.AcceptResponse(
-        pb.AcceptResponseRequest(
-            response_id=str(response_id),
-            promised_on=promised_on if promised_on != response.promised_on else "",
-            reason_code=reason_code if reason_code != response.reason_code else "",
-            lines=_amendments(response),
-            owner=form.get("owner", ""),
-            comment=form.get("comment", ""),
-        ),
-        timeout=RPC_TIMEOUT_S,
-    )
+    try:
+        done = stubs().portal.AcceptResponse(
+            pb.AcceptResponseRequest(
+                response_id=str(response_id),
+                promised_on=promised_on if promised_on != response.promised_on else "",
+                reason_code=reason_code if reason_code != response.reason_code else "",
+                lines=_amendments(response),
+                owner=form.get("owner", ""),
+                comment=form.get("comment", ""),
+            ),
+            timeout=RPC_TIMEOUT_S,
+        )
+    except Refused as error:
+        _mistakes.say(_mistakes.of(error))
+        return _answer_page(response_id), 422
     if done.case_id:
         toast(gettext("Accepted. A case was opened; the rest stays collectable."))
         return redirect(f"/disputes/{done.case_id}", 303)
@@ -130,10 +139,14 @@ def accept(response_id):
 @needs("responses:write")
 def reject(response_id):
     """Rejects an answer; its items are collectable again."""
-    stubs().portal.RejectResponse(
-        pb.RejectResponseRequest(response_id=str(response_id), comment=request.form.get("comment", "")),
-        timeout=RPC_TIMEOUT_S,
-    )
+    try:
+        stubs().portal.RejectResponse(
+            pb.RejectResponseRequest(response_id=str(response_id), comment=request.form.get("comment", "")),
+            timeout=RPC_TIMEOUT_S,
+        )
+    except Refused as error:
+        _mistakes.say(_mistakes.of(error))
+        return _answer_page(response_id), 422
     toast(gettext("Rejected. Its items are collectable again."))
     return redirect(url_for("answers.answers"), 303)
 
@@ -173,11 +186,15 @@ def promises():
 @needs("promises:write")
 def cancel_promise(promise_id):
     """Ends a promise; its items are collectable again."""
-    stubs().scenario.CancelPromise(
-        scenario_service_pb2.CancelPromiseRequest(
-            promise_id=str(promise_id), reason=request.form.get("reason", "") or gettext("ended by hand")
-        ),
-        timeout=RPC_TIMEOUT_S,
-    )
+    try:
+        stubs().scenario.CancelPromise(
+            scenario_service_pb2.CancelPromiseRequest(
+                promise_id=str(promise_id), reason=request.form.get("reason", "") or gettext("ended by hand")
+            ),
+            timeout=RPC_TIMEOUT_S,
+        )
+    except Refused as error:
+        _mistakes.say(_mistakes.of(error))
+        return promises(), 422
     toast(gettext("Ended. Its items are collectable again."))
     return redirect(url_for("answers.promises"), 303)

@@ -1,11 +1,13 @@
 """Customers: the list of accounts, one account's sheet, one item with its history."""
 
+import re
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
 
 from gateway.web import RPC_TIMEOUT_S, can, gettext, language, me, needs, selected_entity, stubs, toast
+from gateway.web.figures import bucket_name
 from kit import listing
 from kit.clock import business_today
 from kit.errors import Code, Refused
@@ -109,7 +111,14 @@ def accounts():
         timeout=RPC_TIMEOUT_S,
     )
     first = listing.offset_of(token) + 1 if token else 1
-    return render_template("customers/accounts.html", found=found, words=words, first=first, today=business_today())
+    return render_template(
+        "customers/accounts.html",
+        found=found,
+        words=words,
+        first=first,
+        previous=page_before(first, ROWS_PER_PAGE),
+        collector_name=collector_name,
+    )
 
 
 @blueprint.get("/accounts/<uuid:account_id>")
@@ -121,13 +130,15 @@ def account(account_id):
         ledger_service_pb2.GetAccountRequest(account_id=account_id), timeout=RPC_TIMEOUT_S
     )
     settled = request.args.get("items") == "settled"
+    token = request.args.get("page", "")
+    first = listing.offset_of(token) + 1 if token else 1
     items = stubs().ledger.ListItems(
         ledger_service_pb2.ListItemsRequest(
             account_id=account_id,
             page_size=SHEET_ITEMS_MAX,
             filter="state=CLEARED" if settled else "",
-            order_by=request.args.get("sort", "settled_on desc" if settled else "due_on"),
-            page_token=request.args.get("page", ""),
+            order_by=request.args.get("sort", "due_on desc" if settled else "due_on"),
+            page_token=token,
         ),
         timeout=RPC_TIMEOUT_S,
     )
@@ -141,11 +152,17 @@ def account(account_id):
         account=answer.account,
         items=items,
         settled=settled,
+        first=first,
+        previous=page_before(first, SHEET_ITEMS_MAX),
         progress=progress,
         steps=_steps(progress) if progress else [],
         credit=credit,
         exposure_parts=_exposure_parts(credit) if credit else [],
+        age_legend=_age_legend(credit) if credit else [],
         activity=activity,
+        pays_text=pays_text,
+        collector_name=collector_name,
+        bucket_name=bucket_name,
         missing=missing,
         today=business_today(),
         hold_kind=hold_kind,
@@ -207,10 +224,46 @@ def _steps(progress: scenario_service_pb2.GetAccountProgressResponse) -> list[di
     }
     steps = []
     for step in progress.steps:
-        when = _short_date(step.on) if step.on else gettext("after the step before")
-        text = ", ".join(part for part in (when, step.outcome) if part)
-        steps.append({"title": step.step.name, "text": text, "state": shown.get(step.state, "next")})
+        state = shown.get(step.state, "next")
+        when = _short_date(step.on) if step.on else ""
+        if state == "next" and not when:
+            when = gettext("after the step before")
+        elif state == "now" and when:
+            when = _when_owed(step.on)
+        # A step behind us without a day was passed by: the account was already later than it when it was first seen.
+        outcome = step.outcome or (gettext("left out") if state == "skipped" and not when else "")
+        steps.append(
+            {"title": step.step.name, "text": ", ".join(part for part in (when, outcome) if part), "state": state}
+        )
     return steps
+
+
+def _when_owed(day: str) -> str:
+    """The day of the action that is owed: today, since when, or when it will be."""
+    days = (business_today() - date.fromisoformat(day)).days
+    if days == 0:
+        return gettext("Today")
+    return gettext("since %(day)s", day=_short_date(day)) if days > 0 else _short_date(day)
+
+
+def pays_text(days: float) -> str:
+    """How late the customer pays, in words."""
+    number = current_app.jinja_env.globals["number"]
+    if round(days, 1) == 0:
+        return gettext("on the due day")
+    if days < 0:
+        return gettext("%(days)s d before due", days=number(-days, 1))
+    return gettext("%(days)s d after due", days=number(days, 1))
+
+
+def collector_name(address: str) -> str:
+    """The readable part of a collector's address."""
+    return address.partition("@")[0]
+
+
+def page_before(first: int, size: int) -> str | None:
+    """Token of the page before the one that starts at row `first`; None: the first page."""
+    return listing.encode_page_token(offset=first - 1 - size) if first - 1 > size else None
 
 
 def _short_date(day: str) -> str:
@@ -228,6 +281,14 @@ def _exposure_parts(credit: credit_risk_service_pb2.Credit) -> list[tuple[str, f
     return [(AGE_FILL[age.label], age.amount.minor_units / whole) for age in credit.ages if age.amount.minor_units]
 
 
+def _age_legend(credit: credit_risk_service_pb2.Credit) -> list[tuple[str, str]]:
+    """(swatch, words) for the parts of the exposure bar."""
+    return [(AGE_FILL[age.label], bucket_name(age.label)) for age in credit.ages if age.amount.minor_units]
+
+
+_ISO_DAY = re.compile(r"\b\d{4}-\d\d-\d\d\b")
+
+
 def _event(entry: reporting_service_pb2.ActivityEntry) -> dict:
     """One entry of what was said and sent."""
     icon, kind = EVENT_LOOKS.get(entry.kind, ("note", ""))
@@ -241,7 +302,27 @@ def _event(entry: reporting_service_pb2.ActivityEntry) -> dict:
     }.get(entry.kind, "")
     if entry.kind == "MESSAGE" and entry.state in ("FAILED", "BOUNCED", "UNKNOWN", "CANCELLED"):
         kind = "bad"
-    return {"icon": icon, "kind": kind, "title": title, "href": href, "entry": entry}
+    link = {"MESSAGE": gettext("As sent"), "CASE": gettext("Open the case")}.get(entry.kind, gettext("Open"))
+    title = _ISO_DAY.sub(lambda found: _short_date(found.group()), title)
+    return {
+        "icon": icon,
+        "kind": kind,
+        "title": title,
+        "href": href,
+        "link": link,
+        "when": _event_time(entry),
+        "entry": entry,
+    }
+
+
+def _event_time(entry: reporting_service_pb2.ActivityEntry) -> str:
+    """When it was: a day where only the day is known, else day and time."""
+    if entry.kind == "PAYMENT":
+        return current_app.jinja_env.globals["date_text"](entry.reference_id, "year")
+    at = entry.at.ToDatetime(tzinfo=UTC)
+    if (at.hour, at.minute, at.second) == (0, 0, 0):
+        return _short_date(at.date().isoformat())
+    return current_app.jinja_env.globals["moment_text"](entry.at)
 
 
 def role_name(role: int) -> str:

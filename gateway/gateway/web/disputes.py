@@ -1,8 +1,12 @@
 """Disputes: the list of cases, and one case with its clock, its thread and its end."""
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from datetime import date
 
-from gateway.web import RPC_TIMEOUT_S, gettext, needs, selected_entity, stubs, toast
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
+
+from gateway.web import RPC_TIMEOUT_S, _mistakes, gettext, needs, selected_entity, stubs, toast
+from kit.clock import business_today
+from kit.errors import Refused
 from quittance.dispute.v1 import dispute_service_pb2 as pb
 
 blueprint = Blueprint("disputes", __name__)
@@ -50,6 +54,10 @@ def cases():
 @needs("cases:read")
 def case(case_id):
     """One case."""
+    return _case_page(case_id)
+
+
+def _case_page(case_id: str) -> str:
     found = stubs().dispute.GetCase(pb.GetCaseRequest(case_id=str(case_id)), timeout=RPC_TIMEOUT_S).case
     settled = found.state in (
         pb.CASE_STATE_ACCEPTED, pb.CASE_STATE_PARTLY_ACCEPTED, pb.CASE_STATE_REJECTED, pb.CASE_STATE_CLOSED,
@@ -58,6 +66,10 @@ def case(case_id):
         "disputes/case.html",
         case=found,
         state=case_state(found.state),
+        state_name=pb.CaseState.Name(found.state).removeprefix("CASE_STATE_"),
+        days_left=(date.fromisoformat(found.due_on) - business_today()).days if found.due_on else None,
+        steps=_steps(found, settled),
+        form=request.form,
         settled=settled,
         closed=found.state == pb.CASE_STATE_CLOSED,
         moves=[(name, case_state(pb.CaseState.Value(f"CASE_STATE_{name}"))[1]) for name in WORK_STATES],
@@ -79,6 +91,31 @@ def case(case_id):
     )
 
 
+def _steps(found: pb.Case, settled: bool) -> list[dict]:
+    """The way of a case, for the stepper."""
+    closed = found.state == pb.CASE_STATE_CLOSED
+    days = current_app.jinja_env.globals["date_text"]
+    fresh = found.state == pb.CASE_STATE_NEW
+    working = not fresh and not settled
+    outcome = case_state(found.state)[1] if settled and not closed else ""
+    return [
+        {"title": gettext("Received"), "text": days(found.opened_on), "state": "now" if fresh else "done"},
+        {
+            "title": gettext("In work"),
+            "text": case_state(found.state)[1] if working else found.owner,
+            "state": "now" if working else "next" if fresh else "done",
+        },
+        {
+            "title": gettext("Decision"),
+            "text": (days(found.resolved_on) if found.resolved_on else "")
+            if settled
+            else (gettext("due %(day)s", day=days(found.due_on)) if found.due_on else ""),
+            "state": "done" if settled else "next",
+        },
+        {"title": gettext("Closed"), "text": outcome, "state": "done" if closed else "now" if settled else "next"},
+    ]
+
+
 def _back(case_id):
     return redirect(url_for("disputes.case", case_id=case_id), 303)
 
@@ -88,10 +125,14 @@ def _back(case_id):
 def assign(case_id):
     """Gives the case another owner."""
     form = request.form
-    stubs().dispute.AssignCase(
-        pb.AssignCaseRequest(case_id=str(case_id), owner=form.get("owner", ""), comment=form.get("comment", "")),
-        timeout=RPC_TIMEOUT_S,
-    )
+    try:
+        stubs().dispute.AssignCase(
+            pb.AssignCaseRequest(case_id=str(case_id), owner=form.get("owner", ""), comment=form.get("comment", "")),
+            timeout=RPC_TIMEOUT_S,
+        )
+    except Refused as error:
+        _mistakes.say(_mistakes.of(error))
+        return _case_page(case_id), 422
     toast(gettext("Assigned."))
     return _back(case_id)
 
@@ -101,12 +142,16 @@ def assign(case_id):
 def move(case_id):
     """Moves the case to another state of work, or closes it."""
     form = request.form
-    stubs().dispute.MoveCase(
-        pb.MoveCaseRequest(
-            case_id=str(case_id), state=f"CASE_STATE_{form.get('state', '')}", comment=form.get("comment", "")
-        ),
-        timeout=RPC_TIMEOUT_S,
-    )
+    try:
+        stubs().dispute.MoveCase(
+            pb.MoveCaseRequest(
+                case_id=str(case_id), state=f"CASE_STATE_{form.get('state', '')}", comment=form.get("comment", "")
+            ),
+            timeout=RPC_TIMEOUT_S,
+        )
+    except Refused as error:
+        _mistakes.say(_mistakes.of(error))
+        return _case_page(case_id), 422
     return _back(case_id)
 
 
@@ -115,12 +160,16 @@ def move(case_id):
 def resolve(case_id):
     """Settles the case."""
     form = request.form
-    stubs().dispute.ResolveCase(
-        pb.ResolveCaseRequest(
-            case_id=str(case_id), outcome=f"CASE_OUTCOME_{form.get('outcome', '')}", comment=form.get("comment", "")
-        ),
-        timeout=RPC_TIMEOUT_S,
-    )
+    try:
+        stubs().dispute.ResolveCase(
+            pb.ResolveCaseRequest(
+                case_id=str(case_id), outcome=f"CASE_OUTCOME_{form.get('outcome', '')}", comment=form.get("comment", "")
+            ),
+            timeout=RPC_TIMEOUT_S,
+        )
+    except Refused as error:
+        _mistakes.say(_mistakes.of(error))
+        return _case_page(case_id), 422
     toast(gettext("Settled."))
     return _back(case_id)
 
@@ -129,7 +178,11 @@ def resolve(case_id):
 @needs("cases:write")
 def note(case_id):
     """Adds a note."""
-    stubs().dispute.AddNote(
-        pb.AddNoteRequest(case_id=str(case_id), text=request.form.get("text", "")), timeout=RPC_TIMEOUT_S
-    )
+    try:
+        stubs().dispute.AddNote(
+            pb.AddNoteRequest(case_id=str(case_id), text=request.form.get("text", "")), timeout=RPC_TIMEOUT_S
+        )
+    except Refused as error:
+        _mistakes.say(_mistakes.of(error))
+        return _case_page(case_id), 422
     return _back(case_id)

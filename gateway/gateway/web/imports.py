@@ -1,14 +1,18 @@
 """Imports: upload, questions and columns, consequences, apply, report; the history of all files."""
 
-from flask import Blueprint, redirect, render_template, request, url_for
+import re
+from datetime import date
 
-from gateway.web import RPC_TIMEOUT_S, entities, gettext, needs, selected_entity, settings, stubs, toast
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
+
+from gateway.web import RPC_TIMEOUT_S, entities, gettext, language, needs, selected_entity, settings, stubs, toast
 from kit import listing
 from quittance.importer.v1 import import_service_pb2 as pb
 
 blueprint = Blueprint("imports", __name__)
 
 ROWS_PER_PAGE = 50
+AMOUNT_FIELDS = frozenset({"initialAmount", "openAmount", "localAmount", "debit", "credit"})
 FILE_KINDS = ".csv,.txt,.tsv,.xlsx,.xls,.xlsb,.ods"
 WORKING = frozenset({"UPLOADED", "READING", "APPLYING"})
 
@@ -53,10 +57,13 @@ def history():
         ),
         timeout=RPC_TIMEOUT_S,
     )
+    first = listing.offset_of(token) + 1 if token else 1
+    before = first - 1 - ROWS_PER_PAGE
     return render_template(
         "imports/history.html",
         found=found,
-        first=listing.offset_of(token) + 1 if token else 1,
+        first=first,
+        previous=listing.encode_page_token(offset=before) if before > 0 else None,
         state_of=state_of,
         state_name=state_name,
         object_name=object_name,
@@ -67,11 +74,12 @@ def history():
 @needs("imports:write")
 def new():
     """The first step: choose the books and drop the file."""
+    wanted = request.args.get("into") or selected_entity() or (entities()[0].code if len(entities()) == 1 else "")
     return render_template(
         "imports/new.html",
         entities=entities(),
         entity_choices=[(entity.code, f"{entity.name} ({entity.code}, {entity.currency})") for entity in entities()],
-        chosen=request.args.get("into") or selected_entity(),
+        chosen=next((entity for entity in entities() if entity.code == wanted), None),
         mode="stock" if request.args.get("mode") == "stock" else "delta",
         kinds=FILE_KINDS,
         max_bytes=settings().upload_max_bytes,
@@ -82,7 +90,16 @@ def new():
 @needs("imports:read")
 def one(import_id):
     """One file, wherever it is on its way."""
-    run = stubs().importer.GetImport(pb.GetImportRequest(import_id=str(import_id)), timeout=RPC_TIMEOUT_S).import_run
+    # Questions, warnings and reasons are written by the service: in the reader's language.
+    run = (
+        stubs()
+        .importer.GetImport(
+            pb.GetImportRequest(import_id=str(import_id)),
+            timeout=RPC_TIMEOUT_S,
+            metadata=[("accept-language", language())],
+        )
+        .import_run
+    )
     state = state_of(run)
     return render_template(
         "imports/one.html",
@@ -93,8 +110,11 @@ def one(import_id):
         object_name=object_name,
         columns=[_column(column, run) for column in run.columns],
         field_choices=_field_choices(run),
-        questions=[_question(question) for question in run.questions],
+        questions=[_question(question, run) for question in run.questions],
         steps=_steps(state),
+        stages=[(stage_name(name), seconds) for name, seconds in sorted(run.stage_seconds.items(), key=_stage_order)],
+        separator={"\t": gettext("tab")}.get(run.delimiter, run.delimiter),
+        reject_field=lambda name: _field_label(run, name),
     )
 
 
@@ -112,6 +132,77 @@ def _field_choices(run: pb.Import) -> list[tuple[str, str]]:
     """What a column can be mapped to."""
     fields = [(field.name, field_name(field)) for field in run.fields]
     return [("", gettext("Leave out")), *sorted(fields, key=lambda choice: choice[1].lower())]
+
+
+STAGES = ("keep", "read", "validate", "load")
+
+
+def _stage_order(stage: tuple[str, float]) -> int:
+    return STAGES.index(stage[0]) if stage[0] in STAGES else len(STAGES)
+
+
+def stage_name(stage: str) -> str:
+    """A stage of the work in the reader's words."""
+    return {
+        "keep": gettext("File kept"),
+        "read": gettext("Read"),
+        "validate": gettext("Checked"),
+        "load": gettext("Put into the ledger"),
+    }.get(stage, stage)
+
+
+def _field_label(run: pb.Import, name: str) -> str:
+    """A field's stable name in the reader's words; a custom field by its own name."""
+    if name.startswith("custom:"):
+        return name.removeprefix("custom:")
+    return next((field_name(field) for field in run.fields if field.name == name), name)
+
+
+def _why_mapped(column: pb.MappedColumn) -> str:
+    """Why a column is taken for what it is, in the reader's words."""
+    if not column.field:
+        return gettext("left out")
+    if column.field.startswith("custom:"):
+        return gettext("own field")
+    return {
+        "header": gettext("by its name"),
+        "header synonym": gettext("by its name"),
+        "content": gettext("by its content"),
+        "profile": gettext("as last time"),
+        "answer": gettext("as you said"),
+    }.get(column.reason, column.reason)
+
+
+def _format_name(text: str) -> str:
+    """How values are read, in the reader's words; patterns of dates stay."""
+    return {
+        "decimal point": gettext("decimal point"),
+        "decimal comma": gettext("decimal comma"),
+    }.get(text, text)
+
+
+def _type_name(kind: str) -> str:
+    """A type of item in the reader's words."""
+    return {
+        "INVOICE": gettext("Invoice"),
+        "CREDIT_NOTE": gettext("Credit note"),
+        "PAYMENT": gettext("Cash not allocated"),
+        "DOWN_PAYMENT": gettext("Down payment"),
+        "IN_TRANSIT": gettext("On its way to the bank"),
+        "BANK_CHARGE": gettext("Bank charge"),
+        "OTHER_DEBIT": gettext("Other debit"),
+        "OTHER_CREDIT": gettext("Other credit"),
+        "LATE_INTEREST": gettext("Late interest"),
+    }.get(kind, kind)
+
+
+def _day_text(iso: str) -> str:
+    """A day in words, which nobody can read the wrong way round; anything else as it is."""
+    try:
+        date.fromisoformat(iso)
+    except ValueError:
+        return iso
+    return current_app.jinja_env.globals["date_text"](iso, "year")
 
 
 def field_name(field: pb.FieldInfo) -> str:
@@ -135,6 +226,14 @@ def field_name(field: pb.FieldInfo) -> str:
         "companyCode": gettext("Company code"),
         "paymentTerms": gettext("Payment terms"),
         "fiscalYear": gettext("Fiscal year"),
+        "baselineOn": gettext("Baseline date"),
+        "localAmount": gettext("Amount in the entity's currency"),
+        "debit": gettext("Debit"),
+        "credit": gettext("Credit"),
+        "debitCredit": gettext("Debit or credit"),
+        "openFlag": gettext("Still open"),
+        "disputed": gettext("Disputed"),
+        "assignment": gettext("Assignment"),
         "text": gettext("Text"),
     }
     return names.get(field.name) or field.label or field.name
@@ -142,20 +241,46 @@ def field_name(field: pb.FieldInfo) -> str:
 
 def _column(column: pb.MappedColumn, run: pb.Import) -> dict:
     """A column with its 20 cells: what they became, or as written where the column is left out."""
+    asked = any(question.column == column.header and question.column for question in run.questions)
     cells = []
     for index, row in enumerate(run.preview):
-        if column.field:
-            cells.append(row.values.get(column.field, ""))
+        if column.field and not asked:
+            cells.append(_cell(column.field, row.values.get(column.field, "")))
         else:
+            # A column somebody is asked about shows what the file says, not one of the two readings.
             cells.append(column.samples[index] if index < len(column.samples) else "")
-    key = column.header or f"#{column.position}"
-    custom = column.field.startswith("custom:")
-    asked = any(question.column == column.header and question.column for question in run.questions)
-    number = column.field in ("initialAmount", "openAmount")
-    return {"column": column, "key": key, "cells": cells, "custom": custom, "asked": asked, "number": number}
+    return {
+        "column": column,
+        "key": column.header or f"#{column.position}",
+        "cells": cells,
+        "custom": column.field.startswith("custom:"),
+        "asked": asked,
+        "number": column.field in AMOUNT_FIELDS,
+        "field": _field_label(run, column.field) if column.field else gettext("left out"),
+        "why": _why_mapped(column),
+        "format": _format_name(column.format),
+    }
 
 
-def _question(question: pb.Question) -> dict:
+def _cell(field: str, value: str) -> str:
+    """What a cell became, as people write it."""
+    if field.endswith("On"):
+        return _day_text(value)
+    return _type_name(value) if field == "itemType" else value
+
+
+_EVIDENCE = re.compile(r"(.+) = (\d{4}-\d\d-\d\d)")
+
+
+def _evidence(example: str) -> str:
+    """An example of a reading: 03/04/2026 is 3 Apr 2026."""
+    found = _EVIDENCE.fullmatch(example)
+    if not found:
+        return example
+    return gettext("%(written)s is %(day)s", written=found.group(1), day=_day_text(found.group(2)))
+
+
+def _question(question: pb.Question, run: pb.Import) -> dict:
     """A question with its options as choices; none is preselected."""
     named = {
         "DMY": gettext("Day first"),
@@ -181,7 +306,7 @@ def _question(question: pb.Question) -> dict:
             {
                 "value": option,
                 "title": named.get(option, option),
-                "example": ", ".join(seen.examples[:2]) if seen else "",
+                "example": ", ".join(_evidence(example) for example in seen.examples[:2]) if seen else "",
                 "outcome": outcome,
                 "bad": bool(seen and seen.of and seen.fits < seen.of),
             }
@@ -201,6 +326,7 @@ def _question(question: pb.Question) -> dict:
         "title": f"{title} ({question.column})" if question.column else title,
         "text": question.text,
         "options": options,
+        "chosen": run.answers.get(key, ""),
     }
 
 

@@ -2,8 +2,9 @@
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
-from gateway.web import RPC_TIMEOUT_S, can, gettext, language, needs, stubs, toast
+from gateway.web import RPC_TIMEOUT_S, _mistakes, can, gettext, language, me, needs, stubs, toast
 from gateway.web.agenda import CHANNELS, channel_name
+from kit.errors import Code, Refused
 from quittance.credit_risk.v1 import credit_risk_service_pb2
 from quittance.gateway.v1 import identity_service_pb2
 from quittance.ledger.v1 import ledger_service_pb2
@@ -13,6 +14,8 @@ from quittance.scenario.v1 import action_pb2, scenario_service_pb2
 blueprint = Blueprint("setup", __name__)
 
 ROWS_PER_PAGE = 100
+# The field a refusal without named fields belongs to.
+FIELD_OF_REASON = {"EMAIL_TAKEN": "email", "ENTITY_CODE_TAKEN": "code", "ROLE_TOO_HIGH": "role"}
 LANGUAGE_NAMES = {"en": "English", "fr": "Français", "de": "Deutsch", "es": "Español"}
 
 
@@ -75,17 +78,27 @@ def templates():
 @needs("templates:read")
 def template(template_id):
     """One text, to read and to change."""
+    errors = {}
     if request.method == "POST":
-        stubs().notification.UpdateTemplate(
-            notification_service_pb2.UpdateTemplateRequest(
-                template_id=str(template_id),
-                subject=request.form.get("subject", ""),
-                body=request.form.get("body", ""),
-            ),
-            timeout=RPC_TIMEOUT_S,
-        )
-        toast(gettext("Saved as a new version."))
-        return redirect(url_for("setup.template", template_id=template_id), 303)
+        if not can("templates:write"):
+            raise Refused(Code.PERMISSION_DENIED, "PERMISSION_MISSING", "this needs the permission templates:write")
+        try:
+            stubs().notification.UpdateTemplate(
+                notification_service_pb2.UpdateTemplateRequest(
+                    template_id=str(template_id),
+                    subject=request.form.get("subject", ""),
+                    body=request.form.get("body", ""),
+                ),
+                timeout=RPC_TIMEOUT_S,
+            )
+        except Refused as error:
+            text = _mistakes.of(error)
+            errors = _mistakes.by_field(error)
+            if not errors.keys() & {"subject", "body"}:
+                _mistakes.say(text)
+        else:
+            toast(gettext("Saved as a new version."))
+            return redirect(url_for("setup.template", template_id=template_id), 303)
     found = stubs().notification.ListTemplates(
         notification_service_pb2.ListTemplatesRequest(page_size=500), timeout=RPC_TIMEOUT_S
     )
@@ -93,19 +106,34 @@ def template(template_id):
     if one is None:
         return render_template("ui/error.html", status=404), 404
     tags = stubs().notification.ListHashtags(notification_service_pb2.ListHashtagsRequest(), timeout=RPC_TIMEOUT_S)
-    return render_template(
+    page = render_template(
         "setup/template.html",
         template=one,
+        subject=request.form.get("subject", one.subject),
+        body=request.form.get("body", one.body),
+        errors=errors,
         hashtags=tags.hashtags,
         french=language() == "fr",
         language_names=LANGUAGE_NAMES,
     )
+    return (page, 422) if request.method == "POST" else page
 
 
 @blueprint.get("/settings")
 @needs("users:read")
 def settings_page():
     """Entities, users, API keys."""
+    return _settings_page()
+
+
+def _settings_page(opened: str = "", error: Refused | None = None):
+    """The page; after a mistake with its dialog open again, the input kept and the wrong fields named."""
+    errors = {}
+    if error is not None:
+        text = _mistakes.of(error)
+        errors = _mistakes.by_field(error) or {FIELD_OF_REASON.get(error.reason, ""): text}
+        if not opened:
+            _mistakes.say(text)
     answer_entities = stubs().ledger.ListEntities(
         ledger_service_pb2.ListEntitiesRequest(page_size=500), timeout=RPC_TIMEOUT_S
     )
@@ -116,13 +144,18 @@ def settings_page():
         keys = stubs().identity.ListApiKeys(
             identity_service_pb2.ListApiKeysRequest(page_size=500), timeout=RPC_TIMEOUT_S
         )
-    return render_template(
+    page = render_template(
         "setup/settings.html",
+        opened=opened,
+        errors=errors,
+        form=request.form,
+        my_user_id=me().user_id,
         entities=answer_entities.entities,
         users=users.users,
         roles=[(role.name, role.label_fr if language() == "fr" else role.label) for role in roles.roles],
         keys=keys.api_keys if keys else [],
     )
+    return (page, 422) if error is not None else page
 
 
 @blueprint.post("/settings/entities")
@@ -130,15 +163,18 @@ def settings_page():
 def add_entity():
     """Opens an entity."""
     form = request.form
-    stubs().ledger.CreateEntity(
-        ledger_service_pb2.CreateEntityRequest(
-            code=form.get("code", ""),
-            name=form.get("name", ""),
-            country=form.get("country", "").upper(),
-            currency=form.get("currency", "").upper(),
-        ),
-        timeout=RPC_TIMEOUT_S,
-    )
+    try:
+        stubs().ledger.CreateEntity(
+            ledger_service_pb2.CreateEntityRequest(
+                code=form.get("code", "").strip().upper(),
+                name=form.get("name", "").strip(),
+                country=form.get("country", "").strip().upper(),
+                currency=form.get("currency", "").strip().upper(),
+            ),
+            timeout=RPC_TIMEOUT_S,
+        )
+    except Refused as error:
+        return _settings_page("entity", error)
     toast(gettext("The entity was opened."))
     return redirect(url_for("setup.settings_page"), 303)
 
@@ -148,19 +184,17 @@ def add_entity():
 def add_user():
     """Adds a user and shows the first password, once."""
     form = request.form
-    user = (
-        stubs()
-        .identity.CreateUser(
-            identity_service_pb2.CreateUserRequest(
-                email=form.get("email", ""),
-                name=form.get("name", ""),
-                role=form.get("role", ""),
-                can_upload=form.get("can_upload") == "1",
-            ),
-            timeout=RPC_TIMEOUT_S,
-        )
-        .user
+    wanted = identity_service_pb2.CreateUserRequest(
+        email=form.get("email", "").strip(),
+        name=form.get("name", "").strip(),
+        role=form.get("role", ""),
+        entity_codes=form.getlist("entity_codes"),
+        can_upload=form.get("can_upload") == "1",
     )
+    try:
+        user = stubs().identity.CreateUser(wanted, timeout=RPC_TIMEOUT_S).user
+    except Refused as error:
+        return _settings_page("user", error)
     return render_template(
         "setup/secret.html",
         title=gettext("The user was added"),
@@ -173,10 +207,13 @@ def add_user():
 @needs("users:write")
 def change_user(user_id):
     """Lets a user in, or keeps him out."""
-    stubs().identity.UpdateUser(
-        identity_service_pb2.UpdateUserRequest(user_id=str(user_id), active=request.form.get("active") == "1"),
-        timeout=RPC_TIMEOUT_S,
-    )
+    try:
+        stubs().identity.UpdateUser(
+            identity_service_pb2.UpdateUserRequest(user_id=str(user_id), active=request.form.get("active") == "1"),
+            timeout=RPC_TIMEOUT_S,
+        )
+    except Refused as error:
+        return _settings_page("", error)
     toast(gettext("Changed."))
     return redirect(url_for("setup.settings_page"), 303)
 
@@ -186,10 +223,13 @@ def change_user(user_id):
 def add_key():
     """Makes a key and shows it, once."""
     form = request.form
-    made = stubs().identity.CreateApiKey(
-        identity_service_pb2.CreateApiKeyRequest(name=form.get("name", ""), role=form.get("role", "")),
-        timeout=RPC_TIMEOUT_S,
-    )
+    try:
+        made = stubs().identity.CreateApiKey(
+            identity_service_pb2.CreateApiKeyRequest(name=form.get("name", "").strip(), role=form.get("role", "")),
+            timeout=RPC_TIMEOUT_S,
+        )
+    except Refused as error:
+        return _settings_page("key", error)
     return render_template(
         "setup/secret.html",
         title=gettext("The key was made"),

@@ -247,6 +247,7 @@ def main(definition: ServiceDefinition, arguments: list[str] | None = None) -> N
         roles[name] = _extra_role(extra)
     parser = argparse.ArgumentParser(prog=f"python -m {definition.package}")
     parser.add_argument("role", choices=[*roles, "migrate", "run", "replay-parked"])
+    parser.add_argument("--without", action="append", default=[], help="run: every role but this one (repeatable)")
     parser.add_argument("--id", default="", help="replay-parked: only the event or job with this id")
     parsed = parser.parse_args(arguments)
     settings = definition.load_settings()
@@ -261,7 +262,7 @@ def main(definition: ServiceDefinition, arguments: list[str] | None = None) -> N
         _work(definition, runtime)
         sys.exit(0)
     if parsed.role == "run":
-        sys.exit(_run_roles(definition, runtime, roles))
+        sys.exit(_run_roles(definition, runtime, {name: roles[name] for name in roles if name not in parsed.without}))
     if parsed.role == "serve" and settings.grpc_processes > 1:
         roles["serve"] = _serve_many
     sys.exit(_run_roles(definition, runtime, {parsed.role: roles[parsed.role]}))

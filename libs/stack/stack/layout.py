@@ -25,6 +25,15 @@ SERVICES: dict[str, str] = {
     "reporting": "reporting",
 }
 
+# Processes of each service as (name, module, arguments). The web sites run beside what `run` would start them in,
+# because both can then be forked from what is loaded already.
+PROCESSES: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
+    service: ((service, package, ("run",)),) for service, package in SERVICES.items()
+} | {
+    "gateway": (("gateway-web", "gateway", ("serve",)), ("gateway", "gateway", ("grpc",))),
+    "portal": (("portal-web", "portal.server", ()), ("portal", "portal", ("run", "--without", "web"))),
+}
+
 # Name of the port -> (setting that moves it, default).
 PORTS: dict[str, tuple[str, int]] = {
     "gateway": ("QUITTANCE_PORT", 8080),

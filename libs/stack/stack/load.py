@@ -41,11 +41,13 @@ USERS: tuple[tuple[str, str, str, tuple[str, ...], str], ...] = (
 )
 # How many accounts get a promise or a dispute of a customer, so that every page has something true to show.
 PROMISES = 5
-CASES = 4
-CASE_COMMENTS = {
-    "en": "The price on the invoice is not the one on our order.",
-    "fr": "Le prix facturé n'est pas celui de notre commande.",
-}
+# Reason and words of each dispute.
+CASES = (
+    ("PRICE", "The price is not the one on our order.", "Le prix n'est pas celui de notre commande."),
+    ("QUANTITY", "Two pallets were missing.", "Il manquait deux palettes."),
+    ("NOT_RECEIVED", "We do not have this invoice.", "Nous n'avons pas reçu cette facture."),
+    ("QUALITY", "A part of the goods was damaged.", "Une partie de la marchandise était abîmée."),
+)
 
 
 class Api:
@@ -181,19 +183,11 @@ def _answers(api: Api, accounts: list[sample.SampleAccount], ids: dict[tuple[str
             "lines": lines,
         }
         _post_when_known(api, "/v1/promises", body)
-    reasons = [reason["code"] for reason in api.get("/v1/dispute-reasons").get("reasons", [])]
-    for place, (account, overdue) in enumerate(late[PROMISES : PROMISES + CASES]):
+    for (account, overdue), (reason, english, french) in zip(late[PROMISES:], CASES, strict=False):
         account_id = ids[account.entity.code, account.number]
         lines = [{"itemId": item["itemId"], "amount": item["open"]} for item in _items(api, account_id, overdue[:1])]
-        comment = CASE_COMMENTS[account.language]
-        body = {
-            "accountId": account_id,
-            "reasonCode": reasons[place % len(reasons)],
-            "lines": lines,
-            "comment": comment,
-            "source": "COLLECTOR",
-        }
-        _post_when_known(api, "/v1/cases", body)
+        said = {"comment": french if account.language == "fr" else english, "source": "COLLECTOR"}
+        _post_when_known(api, "/v1/cases", {"accountId": account_id, "reasonCode": reason, "lines": lines, **said})
 
 
 def _items(api: Api, account_id: str, wanted: list[sample.SampleItem]) -> list[dict[str, Any]]:

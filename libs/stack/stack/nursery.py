@@ -47,6 +47,8 @@ COMMON = (
     "pyarrow",
     "pyarrow.csv",
     "flask",
+    "granian",
+    "babel.messages",
     "jinja2",
     "httpx",
     "joserfc.jwt",

@@ -24,7 +24,8 @@ from urllib.request import urlopen
 import psycopg
 
 from kit import embedded
-from stack.layout import LOOPBACK, SERVICES, Layout, Unusable, refuse_taken_ports, setting_prefix
+from stack.layout import LOOPBACK, PROCESSES, SERVICES, Layout, Unusable, refuse_taken_ports, setting_prefix
+from stack.nursery import Nursery
 from stack.supervisor import Supervisor, stop_left_behind
 
 READY_TIMEOUT_S = 120.0
@@ -272,6 +273,8 @@ class Stack:
             # Nobody balances load on one machine: what runs may end within the supervisor's patience.
             "QUITTANCE_DRAIN_S": str(DRAIN_S),
         }
+        if Nursery.fits_here():
+            defaults |= {"QUITTANCE_HTTP_START_METHOD": "fork", "QUITTANCE_WEB_START_METHOD": "fork"}
         if not layout.smtp_host:
             defaults |= {"QUITTANCE_SMTP_HOST": LOOPBACK, "QUITTANCE_SMTP_SECURITY": "none"}
             defaults |= {"QUITTANCE_MAILSINK_URL": layout.mailsink_url, "QUITTANCE_MAIL_SINK_URL": layout.mailsink_url}
@@ -279,11 +282,12 @@ class Stack:
 
     def _start_processes(self) -> None:
         self._start_sink()
-        for service, package in SERVICES.items():
-            try:
-                self._supervisor.start_module(service, package, ["run"], self.environment(service))
-            except InterruptedError:
-                raise Stopped from None
+        for service in SERVICES:
+            for name, module, arguments in PROCESSES[service]:
+                try:
+                    self._supervisor.start_module(name, module, arguments, self.environment(service))
+                except InterruptedError:
+                    raise Stopped from None
 
     # ---- readiness -----------------------------------------------------------------------------------------------
     def _wait_until_ready(self) -> None:
@@ -292,7 +296,7 @@ class Stack:
         waiting: dict[str, Callable[[], bool]] = {}
         for service in SERVICES:
             waiting[service] = _listens(self.layout.ports["grpc-" + service])
-        for service, url in (("portal", self.layout.portal_url), ("gateway", self.layout.gateway_url)):
+        for service, url in (("portal-web", self.layout.portal_url), ("gateway-web", self.layout.gateway_url)):
             waiting[service] = _says_ready(f"{url}/healthz")
         while waiting:
             for service, probe in list(waiting.items()):

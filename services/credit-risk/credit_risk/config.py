@@ -8,4 +8,4 @@ class Settings(ServiceSettings):
 
     service_name: str = "credit-risk"
     # How long a read waits for the ledger's latest events before it answers with what it has.
-    freshness_timeout_s: float = 3.0
+    freshness_timeout_s: float = 8.0

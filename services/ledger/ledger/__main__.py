@@ -5,13 +5,12 @@ import sys
 from kit import context, process
 from kit.db import Database
 from kit.service import ServiceDefinition
-from quittance.ledger.v1 import ledger_load_service_pb2_grpc, ledger_service_pb2_grpc
-
 from ledger.config import Settings
 from ledger.rpc import LedgerRpc, LoadRpc
 from ledger.store import checks
 from ledger.store.tables import Base
 from ledger.tasks import JOBS, SCHEDULES
+from quittance.ledger.v1 import ledger_load_service_pb2_grpc, ledger_service_pb2_grpc
 
 DEFINITION = ServiceDefinition(
     name="ledger",

@@ -9,6 +9,7 @@ from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from kit.errors import Code, Refused
 from kit.money import CURRENCIES
 
@@ -76,7 +77,7 @@ def conform(rows: pa.Table, load_object: str) -> pa.Table:
     Refuses: INVALID_ARGUMENT LOAD_SCHEMA, naming each column that is missing, unknown or of another type.
     """
     fields = _FIELDS_BY_OBJECT[load_object]
-    wrong = {name: "unknown column" for name in set(rows.column_names) - {name for name, _, _ in fields}}
+    wrong = dict.fromkeys(set(rows.column_names) - {name for name, _, _ in fields}, "unknown column")
     columns: dict[str, pa.ChunkedArray | pa.Array] = {}
     for name, kind, is_needed in fields:
         if name in rows.column_names:
@@ -233,9 +234,7 @@ def check_contacts(rows: pa.Table) -> pa.Table:
     }
     for column_name, column in filled.items():
         rows = rows.set_column(rows.column_names.index(column_name), column_name, column)
-    rows = rows.append_column(
-        "contact_key", pc.if_else(pc.equal(email, ""), rows["name"], pc.utf8_lower(email))
-    )
+    rows = rows.append_column("contact_key", pc.if_else(pc.equal(email, ""), rows["name"], pc.utf8_lower(email)))
     checks = _Checks(rows)
     checks.filled("account_number", "name")
     checks.readable({"account_number": KEY_MAX_CHARACTERS, "name": KEY_MAX_CHARACTERS, "email": 254, "phone": 50})
@@ -252,8 +251,8 @@ def check_contacts(rows: pa.Table) -> pa.Table:
 _ZONES = {
     "FR": "Europe/Paris", "DE": "Europe/Berlin", "ES": "Europe/Madrid", "IT": "Europe/Rome", "GB": "Europe/London",
     "IE": "Europe/Dublin", "BE": "Europe/Brussels", "NL": "Europe/Amsterdam", "LU": "Europe/Luxembourg",
-    "CH": "Europe/Zurich", "AT": "Europe/Vienna", "PT": "Europe/Lisbon", "PL": "Europe/Warsaw", "SE": "Europe/Stockholm",
-    "DK": "Europe/Copenhagen", "NO": "Europe/Oslo", "FI": "Europe/Helsinki", "CZ": "Europe/Prague",
+    "CH": "Europe/Zurich", "AT": "Europe/Vienna", "PT": "Europe/Lisbon", "PL": "Europe/Warsaw",
+    "SE": "Europe/Stockholm", "DK": "Europe/Copenhagen", "NO": "Europe/Oslo", "FI": "Europe/Helsinki", "CZ": "Europe/Prague",
     "MA": "Africa/Casablanca", "TN": "Africa/Tunis", "JP": "Asia/Tokyo", "SG": "Asia/Singapore", "IN": "Asia/Kolkata",
 }  # fmt: skip
 _LANGUAGES_BY_COUNTRY = {

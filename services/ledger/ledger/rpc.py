@@ -5,24 +5,24 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
+from sqlalchemy import Row
+from sqlalchemy.orm import Session
+
 from kit.clock import business_today
 from kit.context import current_tenant
 from kit.db import Database
 from kit.errors import Code, Refused
 from kit.idempotency import once
 from kit.outbox import position
+from ledger import usecases
+from ledger.store import queries
+from ledger.store.tables import ContactRow, EntityRow, HoldRow, ItemChangeRow, LoadChunkRow
 from quittance.common.v1 import money_pb2
 from quittance.ledger.v1 import account_pb2, item_pb2
 from quittance.ledger.v1 import ledger_load_service_pb2 as load_pb
 from quittance.ledger.v1 import ledger_load_service_pb2_grpc as load_grpc
 from quittance.ledger.v1 import ledger_service_pb2 as pb
 from quittance.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
-from sqlalchemy import Row
-from sqlalchemy.orm import Session
-
-from ledger import usecases
-from ledger.store import queries
-from ledger.store.tables import ContactRow, EntityRow, HoldRow, ItemChangeRow, LoadChunkRow
 
 LOOK_AGAIN_MAX_ITEMS = 2000
 
@@ -206,7 +206,7 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def CreateEntity(self, request, context):  # noqa: N802
+    def CreateEntity(self, request, context):
         """Opens an entity."""
         reply = pb.CreateEntityResponse()
         with self._database.transaction() as session, once(session, request.request_id, request, reply) as first:
@@ -224,7 +224,7 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
                 reply.entity.CopyFrom(entity_to_proto(row))
         return reply
 
-    def ListEntities(self, request, context):  # noqa: N802
+    def ListEntities(self, request, context):
         """Entities the caller may see."""
         with self._database.transaction() as session:
             rows, token, total = queries.list_entities(session, _page(request))
@@ -232,7 +232,7 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
             entities=[entity_to_proto(row) for row in rows], next_page_token=token, total_size=total
         )
 
-    def GetEntity(self, request, context):  # noqa: N802
+    def GetEntity(self, request, context):
         """One entity by id or code."""
         with self._database.transaction() as session:
             row = queries.entity(session, request.entity)
@@ -240,7 +240,7 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
             raise Refused(Code.NOT_FOUND, "ENTITY_UNKNOWN", "there is no such entity", entity=request.entity)
         return pb.GetEntityResponse(entity=entity_to_proto(row))
 
-    def ListAccounts(self, request, context):  # noqa: N802
+    def ListAccounts(self, request, context):
         """Accounts with their balances."""
         today = business_today()
         with self._database.transaction() as session:
@@ -259,13 +259,13 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
         balances = queries.balances(session, [account_id], today).get(row[0].account_id, ())
         return account_to_proto(row, balances, queries.contacts(session, account_id)), row[1]
 
-    def GetAccount(self, request, context):  # noqa: N802
+    def GetAccount(self, request, context):
         """One account with its contacts."""
         with self._database.transaction() as session:
             account, _ = self._account(session, request.account_id, business_today())
         return pb.GetAccountResponse(account=account)
 
-    def UpdateAccount(self, request, context):  # noqa: N802
+    def UpdateAccount(self, request, context):
         """Changes what people keep on an account."""
         today = business_today()
         with self._database.transaction() as session:
@@ -281,7 +281,7 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
             account, _ = self._account(session, request.account_id, today)
         return pb.UpdateAccountResponse(account=account)
 
-    def CreateContact(self, request, context):  # noqa: N802
+    def CreateContact(self, request, context):
         """Adds or changes a contact."""
         role = request.role or account_pb2.CONTACT_ROLE_ACCOUNTS_PAYABLE
         with self._database.transaction() as session:
@@ -299,7 +299,7 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
             assert row is not None, "it was written just now"
             return pb.CreateContactResponse(contact=contact_to_proto(row[0]))
 
-    def MarkContact(self, request, context):  # noqa: N802
+    def MarkContact(self, request, context):
         """Says whether a contact can be reached."""
         with self._database.transaction() as session:
             row = usecases.mark_contact(
@@ -307,7 +307,7 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
             )
             return pb.MarkContactResponse(contact=contact_to_proto(row))
 
-    def ListItems(self, request, context):  # noqa: N802
+    def ListItems(self, request, context):
         """Items with their sums per currency."""
         today = business_today()
         with self._database.transaction() as session:
@@ -328,7 +328,7 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
             ],
         )
 
-    def GetItem(self, request, context):  # noqa: N802
+    def GetItem(self, request, context):
         """One item with its history and all its holds."""
         today = business_today()
         with self._database.transaction() as session:
@@ -342,7 +342,7 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
                 holds=[hold_to_proto(h, currency, today) for h in queries.holds_of_item(session, request.item_id)],
             )
 
-    def LookAgain(self, request, context):  # noqa: N802
+    def LookAgain(self, request, context):
         """What is true of an account this moment, read in one snapshot."""
         today = business_today()
         with self._database.transaction(isolation="REPEATABLE READ") as session:
@@ -354,7 +354,7 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
                 account=account, entity=entity_to_proto(entity), items=_items(session, rows, today)
             )
 
-    def PlaceHolds(self, request, context):  # noqa: N802
+    def PlaceHolds(self, request, context):
         """Places holds and ends others, all or none."""
         today = business_today()
         orders = [
@@ -389,7 +389,7 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
 
         return self._database.retrying(work)
 
-    def ReleaseHolds(self, request, context):  # noqa: N802
+    def ReleaseHolds(self, request, context):
         """Ends holds by id or by source."""
         today = business_today()
 
@@ -411,7 +411,7 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
 
         return self._database.retrying(work)
 
-    def ListHolds(self, request, context):  # noqa: N802
+    def ListHolds(self, request, context):
         """Holds."""
         today = business_today()
         with self._database.transaction() as session:
@@ -429,17 +429,17 @@ class LoadRpc(load_grpc.LoadServiceServicer):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def LoadItems(self, request_iterator, context):  # noqa: N802
+    def LoadItems(self, request_iterator, context):
         """Merges items chunk by chunk."""
         for progress in self._load("ITEMS", request_iterator):
             yield load_pb.LoadItemsResponse(progress=progress)
 
-    def LoadAccounts(self, request_iterator, context):  # noqa: N802
+    def LoadAccounts(self, request_iterator, context):
         """Merges accounts chunk by chunk."""
         for progress in self._load("ACCOUNTS", request_iterator):
             yield load_pb.LoadAccountsResponse(progress=progress)
 
-    def LoadContacts(self, request_iterator, context):  # noqa: N802
+    def LoadContacts(self, request_iterator, context):
         """Merges contacts chunk by chunk."""
         for progress in self._load("CONTACTS", request_iterator):
             yield load_pb.LoadContactsResponse(progress=progress)
@@ -469,7 +469,7 @@ class LoadRpc(load_grpc.LoadServiceServicer):
             lambda session: usecases.load_chunk(session, header, load_object, chunk.chunk_number, chunk.rows, today)
         )
 
-    def GetLoad(self, request, context):  # noqa: N802
+    def GetLoad(self, request, context):
         """How far a load is."""
         with self._database.transaction() as session:
             row, chunks = usecases.load_progress(session, request.load_id)
@@ -479,7 +479,7 @@ class LoadRpc(load_grpc.LoadServiceServicer):
         reply.changed_at.FromDatetime(row.changed_at)
         return reply
 
-    def FinishLoad(self, request, context):  # noqa: N802
+    def FinishLoad(self, request, context):
         """Ends a load and says how far a reader must be to have seen all of it."""
         end = self._database.retrying(
             lambda session: usecases.finish_load(
@@ -492,6 +492,4 @@ class LoadRpc(load_grpc.LoadServiceServicer):
         )
         with self._database.transaction() as session:
             number = position(session, current_tenant())
-        return load_pb.FinishLoadResponse(
-            cleared_absent=end.cleared_absent, open_items=end.open_items, position=number
-        )
+        return load_pb.FinishLoadResponse(cleared_absent=end.cleared_absent, open_items=end.open_items, position=number)

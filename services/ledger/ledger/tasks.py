@@ -2,7 +2,6 @@
 
 from kit.clock import business_today
 from kit.jobs import Every, Job
-
 from ledger import usecases
 
 SWEEP_EVERY_S = 3600

@@ -7,10 +7,10 @@ from typing import Any
 from zoneinfo import available_timezones
 
 import pyarrow as pa
-from kit import bulk, context
-from kit.errors import Code, Refused
 from sqlalchemy.orm import Session
 
+from kit import bulk, context
+from kit.errors import Code, Refused
 from ledger import domain
 from ledger.store import accounts, holds, load, loads, master, queries, saying
 from ledger.store.tables import AccountRow, ContactRow, EntityRow, HoldRow, ItemRow, LoadChunkRow, LoadRow
@@ -147,9 +147,9 @@ def _fit_holds(session: Session) -> None:
     changes: list[tuple[str, str, int, str]] = []
     for rows in by_item.values():
         active = [domain.ActiveHold(str(hold.hold_id), hold.amount_minor) for hold in rows]
-        for hold in domain.shrink(rows[0].open_minor, active):
-            what = "SHRUNK" if hold.amount_minor else "RELEASED"
-            changes.append((hold.hold_id, what, hold.amount_minor, "paid"))
+        for left in domain.shrink(rows[0].open_minor, active):
+            what = "SHRUNK" if left.amount_minor else "RELEASED"
+            changes.append((left.hold_id, what, left.amount_minor, "paid"))
     holds.change(session, changes)
 
 

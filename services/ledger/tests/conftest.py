@@ -6,17 +6,17 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
 from kit import bulk, context
 from kit.db import Database
 from kit.ids import new_id
 from kit.testing import caller_of
+from ledger.__main__ import DEFINITION
+from ledger.store import checks
 from quittance.ledger.v1 import ledger_load_service_pb2 as load_pb
 from quittance.ledger.v1 import ledger_load_service_pb2_grpc as load_grpc
 from quittance.ledger.v1 import ledger_service_pb2 as pb
 from quittance.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
-
-from ledger.__main__ import DEFINITION
-from ledger.store import checks
 
 pytest_plugins = ["kit.testing"]
 

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis.strategies import integers, lists, none, one_of
-from kit.errors import Refused
 
+from kit.errors import Refused
 from ledger.domain import (
     ActiveHold,
     HoldWish,

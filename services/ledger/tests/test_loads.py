@@ -5,6 +5,7 @@ from datetime import date
 import grpc
 import pyarrow as pa
 import pytest
+
 from kit import bulk
 from kit.errors import Code
 from kit.ids import new_id
@@ -101,7 +102,11 @@ def test_a_row_with_nothing_open_and_no_date_is_settled_on_the_day_of_the_file(l
 def test_credits_reduce_and_never_are_due(ledger):
     ledger.load(item_row(), item_row(number="C1", kind="CREDIT_NOTE", initial_minor=-3_000, open_minor=-3_000))
     (balance,) = ledger.accounts()[0].balances
-    assert (balance.open.minor_units, balance.overdue.minor_units, balance.credits.minor_units) == (7_000, 10_000, -3_000)
+    assert (balance.open.minor_units, balance.overdue.minor_units, balance.credits.minor_units) == (
+        7_000,
+        10_000,
+        -3_000,
+    )
 
 
 def test_currencies_are_never_added(ledger):
@@ -348,7 +353,8 @@ def test_accounts_are_merged_and_share_a_legal_unit(ledger):
     rows = table(
         number=["000100", "000200", ""], name=["Northwind", "Southwind", "x"], country=["FR", "FR", ""],
         registration_number=["552100554", "552100554", ""], legal_unit_name=["Wind Group", None, None],
-        groups=["key, retail", None, None], collector=["a.b@example.com", None, None], custom_fields=['{"tier": "1"}', None, None],
+        groups=["key, retail", None, None], collector=["a.b@example.com", None, None],
+        custom_fields=['{"tier": "1"}', None, None],
     )  # fmt: skip
     (progress,) = ledger.stream(rows, method="LoadAccounts")
     assert counts(progress) == {"created": 1, "updated": 1, "rejected": 1}
@@ -438,13 +444,10 @@ def test_a_stream_without_header_is_refused(ledger):
 
 def test_loading_needs_its_permission(ledger, grpc_in_process, tenant):
     from kit.testing import caller_of
+    from ledger.__main__ import DEFINITION
     from quittance.ledger.v1 import ledger_load_service_pb2_grpc as load_grpc
 
-    from ledger.__main__ import DEFINITION
-
-    stub = load_grpc.LoadServiceStub(
-        grpc_in_process(DEFINITION, ledger.database, caller_of(tenant, "items:read"))
-    )
+    stub = load_grpc.LoadServiceStub(grpc_in_process(DEFINITION, ledger.database, caller_of(tenant, "items:read")))
     with refused(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_MISSING"):
         stub.FinishLoad(load_pb.FinishLoadRequest(load_id=new_id()), timeout=TIMEOUT_S)
 

@@ -4,17 +4,17 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 import pytest
+
 from kit import context
 from kit.errors import Code, Refused
 from kit.ids import new_id
 from kit.testing import caller_of, refused, run_jobs
+from ledger.__main__ import DEFINITION, check
+from ledger.tasks import JOBS
 from quittance.common.v1 import money_pb2
 from quittance.ledger.v1 import item_pb2
 from quittance.ledger.v1 import ledger_service_pb2 as pb
 from quittance.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
-
-from ledger.__main__ import DEFINITION, check
-from ledger.tasks import JOBS
 
 from .conftest import TIMEOUT_S, TODAY, Ledger, item_row
 
@@ -63,7 +63,9 @@ def test_entity_codes_are_unique_and_requests_repeatable(ledger):
     with refused(Code.ALREADY_EXISTS, "ENTITY_CODE_TAKEN"):
         ledger.call("CreateEntity", pb.CreateEntityRequest(code="DE01", name="E", country="DE", currency="EUR"))
     with refused(Code.ALREADY_EXISTS, "REQUEST_ID_REUSED"):
-        ledger.call("CreateEntity", pb.CreateEntityRequest(request_id="r1", code="X", name="E", country="DE", currency="EUR"))
+        ledger.call(
+            "CreateEntity", pb.CreateEntityRequest(request_id="r1", code="X", name="E", country="DE", currency="EUR")
+        )
     listed = ledger.call("ListEntities", pb.ListEntitiesRequest(order_by="code desc"))
     assert ([e.code for e in listed.entities], listed.total_size) == (["FR01", "DE01"], 2)
 
@@ -129,7 +131,9 @@ def test_a_caller_sees_his_entities_only(ledger, item, grpc_in_process):
     with refused(Code.NOT_FOUND, "ENTITY_UNKNOWN"):
         german.load(item_row())
     nobody = Ledger(
-        ledger.database, grpc_in_process(DEFINITION, ledger.database, caller_of(ledger.tenant, entities=set())), ledger.tenant
+        ledger.database,
+        grpc_in_process(DEFINITION, ledger.database, caller_of(ledger.tenant, entities=set())),
+        ledger.tenant,
     )
     assert nobody.accounts() == []
 
@@ -166,9 +170,15 @@ def test_what_people_keep_on_an_account(ledger, item):
             account_id=account_id, collector="c@example.com", groups=["b", "a"], custom_fields={"tier": "1"}
         ),
     ).account
-    assert (changed.collector, list(changed.groups), dict(changed.custom_fields)) == ("c@example.com", ["a", "b"], {"tier": "1"})
+    assert (changed.collector, list(changed.groups), dict(changed.custom_fields)) == (
+        "c@example.com",
+        ["a", "b"],
+        {"tier": "1"},
+    )
     assert changed.version == version + 1
-    same = ledger.call("UpdateAccount", pb.UpdateAccountRequest(account_id=account_id, collector="c@example.com")).account
+    same = ledger.call(
+        "UpdateAccount", pb.UpdateAccountRequest(account_id=account_id, collector="c@example.com")
+    ).account
     assert same.version == changed.version
     cleared = ledger.call(
         "UpdateAccount", pb.UpdateAccountRequest(account_id=account_id, collector="", custom_fields={"tier": ""})
@@ -347,7 +357,13 @@ def test_the_sweep_says_once_what_began_and_what_ended(ledger, item, monkeypatch
         run_jobs(ledger.database, JOBS)
         return len(ledger.events()) - before
 
-    assert [sweep(day) for day in ("2024-07-04", "2024-07-05", "2024-07-06", "2024-07-11", "2024-07-12")] == [0, 1, 0, 1, 0]
+    assert [sweep(day) for day in ("2024-07-04", "2024-07-05", "2024-07-06", "2024-07-11", "2024-07-12")] == [
+        0,
+        1,
+        0,
+        1,
+        0,
+    ]
     states = {h.source_id: h.state for h in ledger.item().holds}
     assert states == {"case-1": item_pb2.HOLD_STATE_EXPIRED, "undated": item_pb2.HOLD_STATE_ACTIVE}
 
@@ -357,7 +373,8 @@ def test_fifty_holds_at_once_never_exceed_what_is_open(ledger, item):
         try:
             place(ledger, order(item.item_id, 1_000), source_id=f"case-{number}", account_id=item.account_id)
         except Refused as refusal:
-            assert refusal.reason == "HOLD_EXCEEDS_OPEN"
+            if refusal.reason != "HOLD_EXCEEDS_OPEN":
+                raise
             return False
         return True
 
@@ -374,7 +391,8 @@ def test_a_payment_and_holds_at_the_same_time(ledger, item):
         try:
             place(ledger, order(item.item_id, 500), source_id=f"case-{number}", account_id=account_id)
         except Refused as refusal:
-            assert refusal.reason in ("HOLD_EXCEEDS_OPEN", "ITEM_CLEARED")
+            if refusal.reason not in ("HOLD_EXCEEDS_OPEN", "ITEM_CLEARED"):
+                raise
 
     with ThreadPoolExecutor(8) as pool:
         done = [pool.submit(hold, number) for number in range(20)]

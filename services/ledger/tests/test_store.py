@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kit import bulk, context
-from kit.ids import new_id
-from kit.testing import caller_of, shared_data
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from kit import bulk, context
+from kit.ids import new_id
+from kit.testing import caller_of, shared_data
 from ledger import usecases
 from ledger.store import checks
 from ledger.store.tables import Base
@@ -64,17 +64,14 @@ def test_history_cannot_be_rewritten(ledger, table, statement):
     owner = sa.create_engine(
         ledger.database.settings.migration_database_url.replace("postgresql://", "postgresql+psycopg://")
     )
-    with owner.connect() as connection, pytest.raises(DBAPIError, match="insert-only"):
+    with owner.connect() as connection:
         # Even the owner, who may switch the wall off for himself, is stopped by the trigger.
         connection.execute(text(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY"))
-        connection.execute(
-            text(
-                "INSERT INTO hold_changes VALUES (gen_random_uuid(), gen_random_uuid(), 1, 'PLACED', 1, '', 'x')"
-                if table == "hold_changes"
-                else "SELECT 1"
-            )
-        )
-        connection.execute(text(statement.format(table)))
+        if table == "hold_changes":
+            values = "gen_random_uuid(), gen_random_uuid(), 1, 'PLACED', 1, '', 'x'"
+            connection.execute(text(f"INSERT INTO hold_changes VALUES ({values})"))
+        with pytest.raises(DBAPIError, match="insert-only"):
+            connection.execute(text(statement.format(table)))
     owner.dispose()
 
 
@@ -91,16 +88,14 @@ rows = st.fixed_dictionaries(
 steps = st.lists(st.tuples(days, st.sampled_from(["LOAD", "LOAD", "LOAD", "ABSENT"]), rows), min_size=1, max_size=6)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps)
 def test_any_sequence_of_loads_leaves_a_true_history(shared_database, steps):
     """After every load: what the row says is open, the history adds up to it, a settled item is closed from its day on,
     and the same load again changes nothing."""
     with context.acting_as(caller_of(new_id())):
         with shared_database.transaction() as session:
-            usecases.create_entity(
-                session, code="E", name="E", country="FR", currency="EUR", time_zone="", language=""
-            )
+            usecases.create_entity(session, code="E", name="E", country="FR", currency="EUR", time_zone="", language="")
 
         def load(mode, file_on, *loaded):
             header = usecases.LoadHeader(new_id(), "E", mode, "", file_on, plan_only=False)

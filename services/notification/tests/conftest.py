@@ -12,7 +12,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 from sqlalchemy import text
 
-from kit import jobs
+from kit import grpc_client, jobs
 from kit.context import acting_as
 from kit.errors import Code, Refused
 from kit.ids import new_id
@@ -128,7 +128,9 @@ def neighbours(monkeypatch):
         monkeypatch.setenv(f"QUITTANCE_{peer}_ADDRESS", f"127.0.0.1:{port}")
     monkeypatch.setenv("QUITTANCE_TODAY", TODAY.isoformat())
     yield SimpleNamespace(ledger=ledger, portal=portal)
-    server.stop(0)
+    server.stop(0).wait()
+    # The next test may get the same port; a channel kept for it would still remember that nobody listened.
+    grpc_client.close_all()
 
 
 class Mailbox:

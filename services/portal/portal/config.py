@@ -23,6 +23,8 @@ class Settings(ServiceSettings):
     portal_port: int = Field(default=8081, ge=0, le=65535)
     portal_url: str = ""
     web_workers: int = Field(default=1, ge=1)
+    # spawn is always right; fork shares what is loaded, and is right where nothing was opened before (libs/stack).
+    web_start_method: str = Field(default="spawn", pattern="spawn|fork")
     web_threads: int = Field(default=8, ge=1)
     # How many proxies stand before it and say whom they speak for (X-Forwarded-For).
     trusted_proxies: int = Field(default=0, ge=0)

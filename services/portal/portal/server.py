@@ -50,9 +50,10 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Serves the customer's pages on QUITTANCE_PORTAL_PORT."""
     settings = Settings()
-    # Workers are spawned, never forked: a fork would copy the lock that the watching thread holds on standard input.
-    multiprocessing.set_start_method("spawn", force=True)
-    if os.environ.pop(WATCH_VARIABLE, ""):
+    # A fork would copy whatever lock the watching thread holds.
+    is_watching = bool(os.environ.pop(WATCH_VARIABLE, ""))
+    multiprocessing.set_start_method("spawn" if is_watching else settings.web_start_method, force=True)
+    if is_watching:
         threading.Thread(target=_end_with_parent, name="watch-parent", daemon=True).start()
     Granian(
         "portal.web:create_app",

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from sqlalchemy import text
 
-from kit import jobs
+from kit import grpc_client, jobs
 from kit.context import acting_as, service_caller
 from kit.errors import Code, Refused
 from kit.ids import new_id
@@ -183,7 +183,9 @@ def neighbours(monkeypatch):
         monkeypatch.setenv(f"QUITTANCE_{peer}_ADDRESS", f"127.0.0.1:{port}")
     monkeypatch.setenv("QUITTANCE_TODAY", TODAY.isoformat())
     yield SimpleNamespace(ledger=ledger, scenario=scenario, dispute=dispute)
-    server.stop(0)
+    server.stop(0).wait()
+    # The next test may get the same port; a channel kept for it would still remember that nobody listened.
+    grpc_client.close_all()
 
 
 @pytest.fixture

@@ -8,4 +8,4 @@ class Settings(ServiceSettings):
 
     service_name: str = "reporting"
     # How long a read waits for the producers' latest events before it answers with what it has and says so.
-    freshness_timeout_s: float = 3.0
+    freshness_timeout_s: float = 8.0

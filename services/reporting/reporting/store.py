@@ -175,22 +175,9 @@ def keep_accounts(session: Session, accounts: pa.Table, contacts: pa.Table, hold
 
 
 def keep_facts(session: Session, items: pa.Table, changes: pa.Table) -> None:
-    """Keeps items (newest version each) and their changes (each once), then sums up the items touched."""
+    """Keeps changes (each once) and items (newest version each) with the sum of their changes."""
     bulk.stage(session, "stage_item", items)
     bulk.stage(session, "stage_change", changes)
-    session.execute(
-        text(
-            "INSERT INTO item (tenant_id, item_id, version, account_id, entity_code, number, kind, currency, issue_on,"
-            " due_on, initial_minor, settled_on, order_number)"
-            " SELECT current_setting('quittance.tenant')::uuid, item_id::uuid, version, account_id::uuid, entity_code,"
-            " number, kind, currency, issue_on, due_on, initial_minor, settled_on, coalesce(order_number, '')"
-            " FROM stage_item"
-            " ON CONFLICT (tenant_id, item_id) DO UPDATE SET version = excluded.version, account_id = excluded.account_id,"
-            " number = excluded.number, kind = excluded.kind, issue_on = excluded.issue_on, due_on = excluded.due_on,"
-            " initial_minor = excluded.initial_minor, settled_on = excluded.settled_on,"
-            " order_number = excluded.order_number WHERE item.version < excluded.version"
-        )
-    )
     session.execute(
         text(
             "INSERT INTO item_change (tenant_id, item_id, sequence, account_id, cause, delta_minor, value_on, recorded_at)"
@@ -199,6 +186,32 @@ def keep_facts(session: Session, items: pa.Table, changes: pa.Table) -> None:
             " ON CONFLICT (tenant_id, item_id, sequence) DO NOTHING"
         )
     )
+    # The sums come with the item itself: writing each item a second time would double the work of a load.
+    kept = session.execute(
+        text(
+            "WITH summed AS (SELECT item_id, sum(delta_minor)::bigint AS open_minor, max(value_on) AS last_change_on"
+            "   FROM item_change WHERE item_id IN (SELECT item_id::uuid FROM stage_item) GROUP BY item_id),"
+            " kept AS (INSERT INTO item (tenant_id, item_id, version, account_id, entity_code, number, kind, currency,"
+            "   issue_on, due_on, initial_minor, settled_on, order_number, open_minor, last_change_on)"
+            " SELECT current_setting('quittance.tenant')::uuid, s.item_id::uuid, s.version, s.account_id::uuid,"
+            "   s.entity_code, s.number, s.kind, s.currency, s.issue_on, s.due_on, s.initial_minor, s.settled_on,"
+            "   coalesce(s.order_number, ''), coalesce(summed.open_minor, 0), summed.last_change_on"
+            " FROM stage_item s LEFT JOIN summed ON summed.item_id = s.item_id::uuid"
+            " ON CONFLICT (tenant_id, item_id) DO UPDATE SET version = excluded.version,"
+            "   account_id = excluded.account_id, number = excluded.number, kind = excluded.kind,"
+            "   issue_on = excluded.issue_on, due_on = excluded.due_on, initial_minor = excluded.initial_minor,"
+            "   settled_on = excluded.settled_on, order_number = excluded.order_number,"
+            "   open_minor = excluded.open_minor, last_change_on = excluded.last_change_on"
+            "   WHERE item.version < excluded.version RETURNING 1)"
+            " SELECT count(*) FROM kept"
+        )
+    ).scalar_one()
+    strays = session.execute(
+        text("SELECT count(*) FROM stage_change c WHERE NOT EXISTS (SELECT FROM stage_item s WHERE s.item_id = c.item_id)")
+    ).scalar_one()
+    if kept == items.num_rows and not strays:
+        return
+    # Late items whose state is older than what is known, and changes that came without their item.
     session.execute(
         text(
             "UPDATE item SET open_minor = summed.open_minor, last_change_on = summed.last_change_on"

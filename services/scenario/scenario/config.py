@@ -18,6 +18,6 @@ class Settings(ServiceSettings):
     # Whether open credits are taken off the overdue amount before it is compared with that minimum.
     nets_credits: bool = False
     # How long a read waits for the newest events before it answers with what it has.
-    freshness_timeout_s: float = Field(default=3.0, ge=0)
+    freshness_timeout_s: float = Field(default=8.0, ge=0)
     # How long after a request to send its job looks whether the request was cut short.
     send_recovery_delay_s: float = Field(default=20.0, ge=0)

@@ -28,10 +28,10 @@ def send_action(settings: Settings, row: dict[str, Any]) -> str:
 
     Refuses CONTACT_MISSING, NOTHING_COLLECTABLE, UNKNOWN_TAG, MESSAGE_EXISTS, TEMPLATE_UNKNOWN.
     """
-    intent, key = row["intent"], f"action:{row['action_id']}"
+    intent = row["intent"]
     request = notification_pb.SendMessageRequest(
-        request_id=key,
-        purpose_key=key,
+        request_id=f"attempt:{intent['attempt_id']}",
+        purpose_key=f"action:{row['action_id']}",
         account_id=row["account_id"],
         item_ids=intent["item_ids"],
         template_key=row["step"]["template_key"],

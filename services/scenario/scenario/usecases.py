@@ -252,6 +252,8 @@ def intend_to_send(session: Session, request: pb.SendActionRequest, today: date,
         **row,
         "state": ActionState.SENDING,
         "intent": {
+            # Each try has an id of its own: after a message that was stopped the next try is no repetition of it.
+            "attempt_id": new_id(),
             "request_id": request.request_id,
             "content": content,
             "subject": request.subject,

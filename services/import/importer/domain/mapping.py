@@ -134,10 +134,15 @@ def candidates(kind: str, headers: list[str], found: list[Content]) -> list[tupl
         words = header_words(header)
         joined = {"".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1)}
         for field in FIELDS[kind]:
+            is_named = key in field.synonyms
             if not _fits(field, found[position]):
+                # A column that is named as a date or an amount is one, however bad its values: its rows are refused
+                # with their reason, and the file is not taken for something else. A column that fits goes before it.
+                if is_named and field.kind in ("date", "amount"):
+                    options.append((200 - field.synonyms.index(key), position, field.name, "header"))
                 continue
             score = 0
-            if key in field.synonyms:
+            if is_named:
                 score = 1_000 - field.synonyms.index(key)
             elif field.kind == "amount" and key.startswith(("total", "sum")) and key[5:] in field.synonyms:
                 score = 800

@@ -1,11 +1,11 @@
 """Entities and contacts, one at a time."""
 
-from kit import context
-from kit.ids import new_id
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from kit import context
+from kit.ids import new_id
 from ledger.store.tables import ContactRow, EntityRow
 
 
@@ -28,9 +28,7 @@ def upsert_contact(
     can be reached again.
     """
     same = (
-        func.lower(ContactRow.email) == email.lower()
-        if email
-        else (ContactRow.email == "") & (ContactRow.name == name)
+        func.lower(ContactRow.email) == email.lower() if email else (ContactRow.email == "") & (ContactRow.name == name)
     )
     row = session.scalars(select(ContactRow).where(ContactRow.account_id == account_id, same)).first()
     if row is None:

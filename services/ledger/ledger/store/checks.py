@@ -2,9 +2,10 @@
 
 from importlib.resources import files
 
-from kit.db import Database
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+
+from kit.db import Database
 
 SHOWN_MAX = 20
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from kit import context
-from kit.ids import new_id
 from sqlalchemy import Row, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
+from kit import context
+from kit.ids import new_id
 from ledger.store.tables import AccountRow, EntityRow, HoldChangeRow, HoldRow, ItemRow
 
 
@@ -129,11 +129,11 @@ def change(session: Session, changes: Sequence[tuple[str, str, int, str]]) -> No
 def _tell(session: Session, changes: Sequence[tuple[str, str, int, str]]) -> None:
     ids = [hold_id for hold_id, _, _, _ in changes]
     rows = session.execute(
-        select(HoldChangeRow.hold_id, func.max(HoldChangeRow.sequence))
+        select(HoldChangeRow.hold_id, func.max(HoldChangeRow.sequence).label("sequence"))
         .where(HoldChangeRow.hold_id.in_(ids))
         .group_by(HoldChangeRow.hold_id)
     )
-    last = {hold_id: sequence for hold_id, sequence in rows}
+    last = {row.hold_id: row.sequence for row in rows}
     caller = context.current_caller()
     for hold_id, what, amount_minor, reason in changes:
         last[hold_id] = last.get(hold_id, 0) + 1

@@ -9,9 +9,10 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
-from kit import bulk, context
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+
+from kit import bulk, context
 
 REJECTS_MAX = 1000
 _TEMPORARY = ("load_row", "account_of", "merged", "later_change", "touched", "held_key")
@@ -58,8 +59,8 @@ def stage(session: Session, rows: pa.Table, analyzed: str) -> None:
     session.execute(text(f"ANALYZE load_row ({analyzed})"))
 
 
-# One look into a unique index per row (LIMIT keeps the planner from reading all items of the tenant instead); none at all
-# for accounts that are new.
+# One look into a unique index per row (LIMIT keeps the planner from reading all items of the tenant instead); none for
+# accounts that are new.
 _BY_BUSINESS_KEY = """
 LEFT JOIN LATERAL (SELECT * FROM items AS i WHERE i.account_id = a.account_id AND i.number = r.number
     AND i.line_number = r.line_number AND i.fiscal_year = r.fiscal_year AND i.kind = r.kind AND i.external_id IS NULL
@@ -175,7 +176,9 @@ def absent_items(session: Session, *, load_id: str, entity_id: str, file_on: dat
     """Makes merged of the entity's open items that none of the load's chunks held: each is cleared on file_on."""
     clean(session)
     same = ", ".join(
-        f"i.{column}" for column in (*_COMPARED, "external_id", "currency") if column not in ("settled_on", "open_minor")
+        f"i.{column}"
+        for column in (*_COMPARED, "external_id", "currency")
+        if column not in ("settled_on", "open_minor")
     )
     old = ", ".join(f"i.{column} AS old_{column}" for column in _KEPT)
     # A table with statistics: the planner cannot guess how many ids an array has.
@@ -282,8 +285,8 @@ FROM merged WHERE effect = 'created'
 
 # The history of new items: issued in full, then whatever is missing of it. The second entry's parts are also what
 # saying.say_facts builds the same history from.
-REST_CAUSE = """CASE WHEN abs(open_minor) < abs(initial_minor) AND sign(open_minor) * sign(initial_minor) >= 0 THEN 'PAYMENT'
-        ELSE 'IMPORT' END"""
+REST_CAUSE = """CASE WHEN abs(open_minor) < abs(initial_minor) AND sign(open_minor) * sign(initial_minor) >= 0
+        THEN 'PAYMENT' ELSE 'IMPORT' END"""
 REST_ON = "greatest(issue_on, coalesce(settled_on, :file_on))"
 _FIRST_CHANGES = f"""
 SELECT item_id, 1 AS sequence, account_id, 'ISSUED' AS cause, initial_minor AS delta_minor, issue_on AS value_on
@@ -356,13 +359,15 @@ FROM entries AS e JOIN base AS b ON b.item_id = e.item_id
 
 _INSERT_CHANGES = (
     "INSERT INTO item_changes (tenant_id, item_id, sequence, account_id, cause, delta_minor, value_on, import_id)"
-    " SELECT :tenant, item_id, sequence, account_id, cause, delta_minor, value_on, CAST(:load AS uuid) FROM ({rows}) AS c"
+    " SELECT :tenant, item_id, sequence, account_id, cause, delta_minor, value_on, CAST(:load AS uuid)"
+    " FROM ({rows}) AS c"
 )
 
 _UPDATE_ITEMS = f"""
 UPDATE items AS i SET {", ".join(f"{column} = m.{column}" for column in _COMPARED)}, version = i.version + 1,
     change_count = i.change_count + coalesce(c.n, 0)
-FROM merged AS m LEFT JOIN (SELECT item_id AS changed_id, CAST(count(*) AS integer) AS n FROM later_change GROUP BY 1) AS c
+FROM merged AS m
+LEFT JOIN (SELECT item_id AS changed_id, CAST(count(*) AS integer) AS n FROM later_change GROUP BY 1) AS c
     ON c.changed_id = m.item_id
 WHERE i.item_id = m.item_id AND m.effect IN ('updated', 'cleared')
 """
@@ -379,6 +384,7 @@ SELECT :tenant, account_id, account_name, sum(n), now() FROM (
 ON CONFLICT (tenant_id, account_id, name) DO UPDATE SET item_count = n.item_count + excluded.item_count
 """
 
+
 def write_merged(
     session: Session,
     *,
@@ -389,14 +395,15 @@ def write_merged(
     has_created: bool,
     has_changed: bool,
 ) -> None:
-    """Writes what merged says into the books and fills touched; the rows of touched accounts are locked from then on."""
+    """Writes what merged says into the books and fills touched; the touched accounts are locked from then on."""
     params = {"entity": entity_id, "load": load_id, "source_system": source_system, "file_on": file_on}
     session.execute(text("ANALYZE merged (item_id, account_id, effect)"))
     if has_created:
         _run(session, _NEW_ACCOUNTS, **params)
     touch(
         session,
-        "SELECT account_id, mode() WITHIN GROUP (ORDER BY payment_terms) FILTER (WHERE payment_terms <> '') AS payment_terms"
+        "SELECT account_id,"
+        " mode() WITHIN GROUP (ORDER BY payment_terms) FILTER (WHERE payment_terms <> '') AS payment_terms"
         " FROM merged WHERE effect IN ('created', 'updated', 'cleared') GROUP BY account_id",
     )
     if has_created:
@@ -410,8 +417,8 @@ def write_merged(
 
 
 def touch(session: Session, accounts: str) -> None:
-    """Makes touched of a query (account_id; payment_terms for accounts that have none, or null) and locks these accounts
-    in the order in which everybody locks them."""
+    """Makes touched of a query (account_id; payment_terms for accounts that have none, or null) and locks these
+    accounts in the order in which everybody locks them."""
     session.execute(text("DROP TABLE IF EXISTS pg_temp.touched"))
     session.execute(text(f"CREATE TEMP TABLE touched ON COMMIT DROP AS {accounts}"))
     session.execute(text("ANALYZE touched"))

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from kit import context
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from kit import context
 from ledger.store.tables import LoadChunkRow, LoadRow
 
 
@@ -44,10 +44,7 @@ def open_load(
 def lock_load(session: Session, load_id: str) -> LoadRow | None:
     """A load, locked: its chunks commit one after the other."""
     return session.scalars(
-        select(LoadRow)
-        .where(LoadRow.load_id == load_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
+        select(LoadRow).where(LoadRow.load_id == load_id).with_for_update().execution_options(populate_existing=True)
     ).first()
 
 

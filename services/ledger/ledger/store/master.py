@@ -3,10 +3,10 @@
 from typing import Any
 
 import pyarrow as pa
-from kit import context
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from kit import context
 from ledger.store import load
 
 
@@ -24,9 +24,14 @@ _ACCOUNT_TEXTS = ("country", "language", "payment_terms", "parent_number", "coll
 
 
 def merge_accounts(session: Session, entity_id: str, *, has_custom_fields: bool) -> None:
-    """Compares load_row with the accounts of an entity: makes merged, writes nothing. An empty field keeps what is known."""
+    """Compares load_row with the accounts of an entity: makes merged, writes nothing.
+
+    An empty field keeps what is known.
+    """
     is_good = "(r.custom_fields IS JSON OBJECT AND position('\\u0000' IN r.custom_fields) = 0)"
-    custom = f"CASE WHEN {is_good} THEN CAST(r.custom_fields AS jsonb) END" if has_custom_fields else "CAST(NULL AS jsonb)"
+    custom = (
+        f"CASE WHEN {is_good} THEN CAST(r.custom_fields AS jsonb) END" if has_custom_fields else "CAST(NULL AS jsonb)"
+    )
     is_bad = f"(r.custom_fields IS NOT NULL AND NOT {is_good})" if has_custom_fields else "false"
     texts = ", ".join(f"coalesce(nullif(r.{name}, ''), a.{name}, '') AS {name}" for name in _ACCOUNT_TEXTS)
     compared = (*_ACCOUNT_TEXTS, "groups", "custom_fields", "registration_number", "unit_country", "legal_unit_name")
@@ -54,7 +59,8 @@ FROM (SELECT r.line, r.number, nullif(r.name, '') AS name, a.account_id AS old_a
     CASE WHEN coalesce(r.registration_number, '') = '' THEN coalesce(u.country, '')
         ELSE coalesce(nullif(r.country, ''), a.country, '') END AS unit_country,
     coalesce(nullif(r.legal_unit_name, ''), u.name, '') AS legal_unit_name,
-    coalesce(r.name, '') <> '' AND NOT EXISTS (SELECT 1 FROM account_names AS n WHERE n.account_id = a.account_id AND n.name = r.name) AS is_new_name
+    coalesce(r.name, '') <> '' AND NOT EXISTS (SELECT 1 FROM account_names AS n
+        WHERE n.account_id = a.account_id AND n.name = r.name) AS is_new_name
     FROM load_row AS r
     LEFT JOIN accounts AS a ON a.entity_id = :entity AND a.number = r.number
     LEFT JOIN legal_units AS u ON u.legal_unit_id = a.legal_unit_id) AS k
@@ -93,7 +99,8 @@ GROUP BY 1, 2
     )
     _run(
         session,
-        "INSERT INTO legal_units (tenant_id, legal_unit_id, name) SELECT :tenant, m.new_legal_unit_id, m.legal_unit_name"
+        "INSERT INTO legal_units (tenant_id, legal_unit_id, name)"
+        " SELECT :tenant, m.new_legal_unit_id, m.legal_unit_name"
         " FROM merged AS m WHERE m.effect = 'created' AND m.registration_number = ''",
     )
     unit = (
@@ -145,7 +152,9 @@ GROUP BY 1, 2
 
 def merge_contacts(session: Session, entity_id: str) -> None:
     """Compares load_row with the contacts of an entity's accounts: makes merged, writes nothing."""
-    texts = ", ".join(f"coalesce(nullif(r.{name}, ''), c.{name}, '') AS {name}" for name in ("name", "phone", "language"))
+    texts = ", ".join(
+        f"coalesce(nullif(r.{name}, ''), c.{name}, '') AS {name}" for name in ("name", "phone", "language")
+    )
     _run(
         session,
         f"""
@@ -171,7 +180,11 @@ FROM (SELECT r.line, a.account_id, c.contact_id AS old_contact_id,
 
 def write_contacts(session: Session) -> None:
     """Writes merged into contacts and fills touched."""
-    load.touch(session, "SELECT DISTINCT account_id, CAST(NULL AS text) AS payment_terms FROM merged WHERE effect IN ('created', 'updated')")
+    load.touch(
+        session,
+        "SELECT DISTINCT account_id, CAST(NULL AS text) AS payment_terms FROM merged"
+        " WHERE effect IN ('created', 'updated')",
+    )
     _run(
         session,
         "INSERT INTO contacts (tenant_id, contact_id, account_id, name, email, phone, role, language)"

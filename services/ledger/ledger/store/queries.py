@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from kit import context, listing
 from sqlalchemy import (
     ColumnElement,
     Row,
@@ -23,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from kit import context, listing
 from ledger.store.tables import (
     AccountBalanceRow,
     AccountRow,
@@ -142,9 +142,7 @@ def list_accounts(session: Session, page: Page, words: str, today: date) -> tupl
     }
     open_minor = (
         select(AccountBalanceRow.open_minor)
-        .where(
-            AccountBalanceRow.account_id == AccountRow.account_id, AccountBalanceRow.currency == EntityRow.currency
-        )
+        .where(AccountBalanceRow.account_id == AccountRow.account_id, AccountBalanceRow.currency == EntityRow.currency)
         .correlate(AccountRow, EntityRow)
         .scalar_subquery()
     )
@@ -213,7 +211,9 @@ def balances(session: Session, account_ids: Sequence[str], today: date) -> dict[
 def contacts(session: Session, account_id: str) -> Sequence[ContactRow]:
     """Contacts of an account, oldest first."""
     return session.scalars(
-        select(ContactRow).where(ContactRow.account_id == account_id).order_by(ContactRow.made_at, ContactRow.contact_id)
+        select(ContactRow)
+        .where(ContactRow.account_id == account_id)
+        .order_by(ContactRow.made_at, ContactRow.contact_id)
     ).all()
 
 
@@ -289,7 +289,7 @@ def _items(today: date) -> tuple[Select, ColumnElement[int]]:
 
 
 def list_items(session: Session, account_id: str, page: Page, today: date) -> ItemPage:
-    """Items within the caller's scope, of one account or (account_id empty) of all; open ones unless state is asked for."""
+    """Items within the caller's scope, of one account or (account_id empty) of all; open ones unless state is asked."""
     query, held_minor = _items(today)
     allowed = {
         "number": ItemRow.number,
@@ -334,7 +334,7 @@ def list_items(session: Session, account_id: str, page: Page, today: date) -> It
 def items_of_account(
     session: Session, account_id: str, item_ids: Sequence[str], today: date, limit: int
 ) -> Sequence[Row]:
-    """Rows as in ItemPage of one account, oldest due date first: these items whatever their state, else all open ones."""
+    """Rows as in ItemPage of one account, oldest due date first: these items in any state, else all open ones."""
     query, _ = _items(today)
     wanted = ItemRow.item_id.in_(item_ids) if item_ids else ItemRow.open_minor != 0
     return session.execute(
@@ -383,7 +383,7 @@ def holds_in_force(session: Session, item_ids: Sequence[str], today: date) -> di
 def currencies(session: Session, item_ids: Sequence[str]) -> dict[str, str]:
     """The currency of each of these items."""
     rows = session.execute(select(ItemRow.item_id, ItemRow.currency).where(ItemRow.item_id.in_(item_ids)))
-    return {item_id: currency for item_id, currency in rows}
+    return {row.item_id: row.currency for row in rows}
 
 
 def holds_of_item(session: Session, item_id: str) -> Sequence[HoldRow]:

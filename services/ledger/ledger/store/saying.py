@@ -5,15 +5,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from kit import bulk, context
-from kit.outbox import emit
-from quittance.ledger.v1 import account_pb2
-from quittance.ledger.v1 import ledger_events_pb2 as events
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from kit import bulk, context
+from kit.outbox import emit
 from ledger.store.load import REST_CAUSE, REST_ON
 from ledger.store.tables import EntityRow
+from quittance.ledger.v1 import account_pb2
+from quittance.ledger.v1 import ledger_events_pb2 as events
 
 # An event may have 512 KiB; a little is kept for the message around the tables.
 TABLES_MAX_BYTES = 500 * 1024
@@ -86,9 +86,7 @@ def say_accounts(session: Session, today: Any, account_ids: list[str] | None = N
     """Emits AccountsChanged for these accounts, or for those in the temporary table touched."""
     params: dict[str, Any] = {"tenant": context.current_tenant(), "today": today}
     if account_ids is None:
-        session.execute(
-            text(_SAID), {"tenant": params["tenant"], "part": PART_MAX_ITEMS, "event": EVENT_ITEMS}
-        )
+        session.execute(text(_SAID), {"tenant": params["tenant"], "part": PART_MAX_ITEMS, "event": EVENT_ITEMS})
         session.execute(text("ANALYZE said"))
         said = "said"
     else:
@@ -100,8 +98,10 @@ def say_accounts(session: Session, today: Any, account_ids: list[str] | None = N
     ]
     slices = [_by_bucket(table) for table in tables]
     for bucket, accounts in slices[0].items():
-        rest = [by_bucket.get(bucket, table.slice(0, 0).drop_columns("bucket"))
-                for by_bucket, table in zip(slices[1:], tables[1:], strict=True)]
+        rest = [
+            by_bucket.get(bucket, table.slice(0, 0).drop_columns("bucket"))
+            for by_bucket, table in zip(slices[1:], tables[1:], strict=True)
+        ]
         for event in _account_events(accounts, *rest, is_bulk=is_bulk):
             emit(session, event, accounts["account_id"][0].as_py())
     if account_ids is None:
@@ -209,5 +209,3 @@ def _emit_facts(session: Session, items: pa.Table, changes: pa.Table) -> None:
         return
     key = (items if items.num_rows else changes)["item_id"][0].as_py()
     emit(session, events.ItemFactsRecorded(items=encoded_items, changes=encoded_changes), key)
-
-

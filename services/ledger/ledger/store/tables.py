@@ -3,12 +3,13 @@
 from datetime import date, datetime
 from typing import Any
 
-from kit.db import TenantMixin, declarative_base
 from sqlalchemy import UUID, BigInteger, Boolean, Date, DateTime, Integer, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-Base = declarative_base()
+from kit.db import TenantMixin, declarative_base
+
+Base: Any = declarative_base()
 
 Id = UUID(as_uuid=False)
 Instant = DateTime(timezone=True)
@@ -98,7 +99,7 @@ class ContactRow(TenantMixin, Base):
 
 
 class ItemRow(TenantMixin, Base):
-    """An open debt line or its history. kind is the enum's name without prefix; the last change has number change_count."""
+    """An open debt line or its history. kind is the enum's name without prefix; change_count numbers the last change."""
 
     __tablename__ = "items"
     item_id: Mapped[str] = mapped_column(Id, primary_key=True)

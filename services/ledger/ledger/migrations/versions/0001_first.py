@@ -1,6 +1,7 @@
 """Entities, the three levels of customers, items with their history, holds, loads."""
 
 from alembic import op
+
 from kit.migrations import infrastructure_tables, tenant_table_policies
 
 revision, down_revision, branch_labels, depends_on = "0001", None, None, None
