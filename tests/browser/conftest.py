@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 # Generous, because the machine may be busy; nothing waits this long when all is well.
-WAIT_MS = 30_000
+WAIT_MS = 15_000
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 

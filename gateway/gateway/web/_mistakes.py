@@ -19,9 +19,11 @@ def of(error: Refused) -> str:
     known = _sentence(error.reason)
     if known:
         return known
+    if error.reason == "UNKNOWN_TAG" and error.metadata.get("tags"):
+        return gettext("These hashtags cannot stand here: %(tags)s.", tags=error.metadata["tags"])
     if error.fields:
         return "; ".join(f"{_field_name(path)}: {text}" for path, text in error.fields.items())
-    return error.message
+    return error.message[:1].upper() + error.message[1:]
 
 
 def by_field(error: Refused) -> dict[str, str]:
@@ -60,4 +62,3 @@ def _sentence(reason: str) -> str:
         "ENTITY_CODE_TAKEN": gettext("An entity has this code already."),
         "ROLE_TOO_HIGH": gettext("This role may do more than you may; somebody with that role has to give it."),
     }.get(reason, "")
-

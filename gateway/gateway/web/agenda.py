@@ -294,7 +294,9 @@ def complete(action_id):
     try:
         stubs().scenario.CompleteAction(
             pb.CompleteActionRequest(
-                action_id=str(action_id), outcome=request.form.get("outcome", ""), comment=request.form.get("comment", "")
+                action_id=str(action_id),
+                outcome=request.form.get("outcome", ""),
+                comment=request.form.get("comment", ""),
             ),
             timeout=RPC_TIMEOUT_S,
         )

@@ -114,13 +114,16 @@ def one(import_id):
         steps=_steps(state),
         stages=[(stage_name(name), seconds) for name, seconds in sorted(run.stage_seconds.items(), key=_stage_order)],
         separator={"\t": gettext("tab")}.get(run.delimiter, run.delimiter),
-        reject_field=lambda name: _field_label(run, name),
+        kinds=FILE_KINDS,
+        max_bytes=settings().upload_max_bytes,
     )
 
 
 def _steps(state: str) -> list[dict[str, str]]:
     """The wizard's steps for a state."""
-    at = {"UPLOADED": 1, "READING": 1, "QUESTIONS": 1, "PREVIEWED": 2, "APPLYING": 3, "APPLIED": 4}.get(state, 1)
+    at = {"UPLOADED": 1, "READING": 1, "QUESTIONS": 1, "FAILED": 0, "PREVIEWED": 2, "APPLYING": 3, "APPLIED": 4}.get(
+        state, 1
+    )
     titles = (gettext("Upload"), gettext("Check columns"), gettext("See consequences"), gettext("Apply"))
     return [
         {"title": title, "href": "", "state": "done" if index < at else "now" if index == at else "next"}
@@ -244,11 +247,9 @@ def _column(column: pb.MappedColumn, run: pb.Import) -> dict:
     asked = any(question.column == column.header and question.column for question in run.questions)
     cells = []
     for index, row in enumerate(run.preview):
-        if column.field and not asked:
-            cells.append(_cell(column.field, row.values.get(column.field, "")))
-        else:
-            # A column somebody is asked about shows what the file says, not one of the two readings.
-            cells.append(column.samples[index] if index < len(column.samples) else "")
+        read = row.values.get(column.field, "") if column.field and not asked else ""
+        # What is left out, asked about or could not be read shows what the file says.
+        cells.append(_cell(column.field, read) if read else "".join(column.samples[index : index + 1]))
     return {
         "column": column,
         "key": column.header or f"#{column.position}",
@@ -258,7 +259,7 @@ def _column(column: pb.MappedColumn, run: pb.Import) -> dict:
         "number": column.field in AMOUNT_FIELDS,
         "field": _field_label(run, column.field) if column.field else gettext("left out"),
         "why": _why_mapped(column),
-        "format": _format_name(column.format),
+        "format": gettext("to be answered") if asked else _format_name(column.format),
     }
 
 

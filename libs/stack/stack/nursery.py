@@ -2,7 +2,7 @@
 
 Nine services that each import SQLAlchemy, gRPC and Celery on their own keep two cores busy for half a minute. This
 process imports those once, opens nothing (no thread, no channel, no connection: a fork after any of them would be a
-trap), and then only forks. A child behaves as `python -m <package> run` in a session of its own. Linux only: elsewhere
+trap), and then only forks. A child behaves as `python -m <package> run` in a process group of its own. Linux only: elsewhere
 forking without exec is not safe, and the supervisor starts ordinary processes.
 
 Talk over stdin and stdout, one JSON object per line:
@@ -11,6 +11,7 @@ Talk over stdin and stdout, one JSON object per line:
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import importlib.util
@@ -78,7 +79,7 @@ def _become(order: Mapping[str, Any]) -> None:
     """Turns a fresh fork into the service that is asked for; never returns."""
     code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -137,6 +138,9 @@ def main() -> None:
                 pid = os.fork()
                 if pid == 0:
                     _become(order)
+                # Here as in the child: whoever hears of the process may signal its group at once.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.setpgid(pid, pid)
                 _tell({"name": order["name"], "pid": pid})
 
 

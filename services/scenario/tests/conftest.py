@@ -160,7 +160,7 @@ class FakeNotification(notification_grpc.NotificationServiceServicer):
         if self.refusal is not None:
             self.refusal.abort(context)
         self.sent.append(request)
-        message_id = self.message_ids.setdefault(request.request_id, new_id())
+        message_id = self.message_ids.setdefault(request.purpose_key, new_id())
         return notification_pb.SendMessageResponse(
             message=notification_pb.Message(message_id=message_id, state="MESSAGE_STATE_QUEUED")
         )

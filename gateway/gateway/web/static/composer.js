@@ -39,7 +39,11 @@
   };
   const keep = () => {
     const copy = editor.cloneNode(true);
-    for (const span of copy.querySelectorAll('.hashtag')) span.replaceWith(span.textContent);
+    for (const span of copy.querySelectorAll('.hashtag')) {
+      // What is written right behind a hashtag would become a part of its name.
+      const glued = /^[\w+-]/.test(span.nextSibling?.textContent ?? '');
+      span.replaceWith(span.textContent + (glued ? ' ' : ''));
+    }
     source.value = copy.innerHTML;
   };
 

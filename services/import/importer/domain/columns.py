@@ -61,6 +61,8 @@ class Columns:
         )
         self.warnings = warnings
         self.questions: list[Question] = []
+        # What the order of a style of dates is, once it was answered or asked.
+        self.order_by_style: dict[str, str] = {}
         self.refused: list[tuple[pa.Array, str, str, int | None]] = []
         self.formats: dict[int, str] = {}
         self.rows = raw.table.num_rows
@@ -249,8 +251,12 @@ class Columns:
         if not profile.numeric:
             return "DMY"
         siblings = decided.get(profile.style, set())
+        # Columns written in the same style are asked about once; a column named in an answer speaks for the others.
         if answer:
+            self.order_by_style.setdefault(profile.style, answer)
             return answer
+        if profile.style in self.order_by_style:
+            return self.order_by_style[profile.style]
         if len(siblings) == 1 and not profile.only_dmy and not profile.only_mdy:
             profile.decided_by = "siblings"
             return next(iter(siblings))
@@ -272,6 +278,7 @@ class Columns:
                 tuple(evidence),
             )
         )
+        self.order_by_style[profile.style] = "DMY"
         return "DMY"
 
     def _century(self, profile: DateColumn, header: str) -> str:
