@@ -222,6 +222,21 @@ def _draft(action: action_pb2.Action, subject: str = "", body: str = "") -> mail
     )
 
 
+@blueprint.app_template_global()
+def warnings_of(draft: mail_pb.DraftMessageResponse) -> list[str]:
+    """What the service warns of and no other field says, in the reader's words."""
+    found = []
+    for warning in draft.warnings:
+        code, _, text = warning.partition(": ")
+        if code == "ITEMS_LEFT_OUT":
+            found.append(gettext("Left out: %(count)s, paid, answered or on hold", count=text.split(" ", 1)[0]))
+        elif code == "CREDITS_OPEN":
+            found.append(gettext("Credits not set off: %(amounts)s", amounts=text))
+        elif code == "NOTHING_COLLECTABLE":
+            found.append(gettext("Nothing is to be chased now"))
+    return found
+
+
 def _hashtags() -> list[mail_pb.Hashtag]:
     """All hashtags, those one reaches for first in front."""
     found = stubs().notification.ListHashtags(mail_pb.ListHashtagsRequest(), timeout=RPC_TIMEOUT_S).hashtags

@@ -134,7 +134,7 @@ class Stack:
             generate_key(self._encryption_key)
         if not self._password_path.exists():
             self._password_path.touch(0o600)
-            self._password_path.write_text(secrets.token_urlsafe(12) + "\n")
+            self._password_path.write_text(secrets.token_urlsafe(18) + "\n")
 
     def _key_path(self, service: str) -> Path:
         return self.layout.keys / f"{service}.jwk.json"
