@@ -117,7 +117,7 @@ $(ASSETS_STAMP): package.json package-lock.json libs/stack/stack/assets.py $(ENV
 lint: $(READY) $(GOOGLEAPIS_STAMP) ## Style, types, import rules and contracts
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy $(foreach member,$(filter-out libs/contracts,$(MEMBERS)),$(wildcard $(member)/*/__init__.py))
+	@$(VENV)/bin/mypy $(filter-out %/tests,$(patsubst %/__init__.py,%,$(foreach member,$(filter-out libs/contracts,$(MEMBERS)),$(wildcard $(member)/*/__init__.py))))
 	@$(VENV)/bin/lint-imports --no-cache
 	@$(VENV)/bin/buf lint
 

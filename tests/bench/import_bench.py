@@ -24,6 +24,7 @@ ITEMS = 100_000
 ACCOUNTS = 2_000
 SEED = 7
 IMPORT_TIMEOUT_S = 900.0
+STAGES = ("keep", "read", "validate", "load", "publish")
 LOOK_EVERY_S = 0.1
 HEADER = ("Customer number", "Customer name", "Document number", "Document type", "Document date", "Due date",
           "Currency", "Amount", "Open amount", "Clearing date")  # fmt: skip
@@ -139,7 +140,8 @@ def main() -> None:
     print(f"rows: {counts}")
     print(f"{'stage':<28}{'seconds':>10}{'x COPY':>10}{'rows/s':>12}")
     lines = {"raw COPY, indexed table": copy_s}
-    lines |= {f"import: {stage}": seconds for stage, seconds in run.get("stageSeconds", {}).items()}
+    stages = sorted(run.get("stageSeconds", {}).items(), key=lambda stage: STAGES.index(stage[0]))
+    lines |= {f"import: {stage}": seconds for stage, seconds in stages}
     lines |= {"import, upload to applied": first_s, "then shown in reports": shown_s, "same rows again": again_s}
     for label, seconds in lines.items():
         rate = f"{count / seconds:,.0f}" if seconds > 0.001 else ""

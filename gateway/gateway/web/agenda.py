@@ -46,6 +46,7 @@ CHANNELS = {
     action_pb2.CHANNEL_INTERNAL: "internal",
     action_pb2.CHANNEL_TASK: "task",
 }
+LANGUAGE_NAMES = {"en": "English", "fr": "Français", "de": "Deutsch", "es": "Español"}
 WRITTEN = frozenset({action_pb2.CHANNEL_EMAIL})
 OPEN_STATES = frozenset(
     {action_pb2.ACTION_STATE_DUE, action_pb2.ACTION_STATE_PLANNED, action_pb2.ACTION_STATE_NEEDS_ATTENTION}
@@ -388,6 +389,8 @@ def message(message_id):
         message=found,
         state=message_state(found.state),
         is_unknown=found.state == mail_pb.MESSAGE_STATE_UNKNOWN,
+        outcome_names={"sent": gettext("Sent"), "failed": gettext("Refused by the server")},
+        language_names=LANGUAGE_NAMES,
         waiting=found.state in (mail_pb.MESSAGE_STATE_QUEUED, mail_pb.MESSAGE_STATE_SENDING),
     )
 

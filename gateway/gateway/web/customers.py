@@ -173,6 +173,7 @@ def account(account_id):
         profile_name=profile_name,
         events=[_event(entry) for entry in activity.entries] if activity else [],
         role_name=role_name,
+        in_words=in_words,
         age_fill=AGE_FILL,
         reasons=_reasons(),
         new_id=new_id,
@@ -289,6 +290,11 @@ def _age_legend(credit: credit_risk_service_pb2.Credit) -> list[tuple[str, str]]
 _ISO_DAY = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 
 
+def in_words(text: str) -> str:
+    """A service's text with its days as the reader writes them."""
+    return _ISO_DAY.sub(lambda found: _short_date(found.group()), text)
+
+
 def _event(entry: reporting_service_pb2.ActivityEntry) -> dict:
     """One entry of what was said and sent."""
     icon, kind = EVENT_LOOKS.get(entry.kind, ("note", ""))
@@ -303,7 +309,7 @@ def _event(entry: reporting_service_pb2.ActivityEntry) -> dict:
     if entry.kind == "MESSAGE" and entry.state in ("FAILED", "BOUNCED", "UNKNOWN", "CANCELLED"):
         kind = "bad"
     link = {"MESSAGE": gettext("As sent"), "CASE": gettext("Open the case")}.get(entry.kind, gettext("Open"))
-    title = _ISO_DAY.sub(lambda found: _short_date(found.group()), title)
+    title = in_words(title)
     return {
         "icon": icon,
         "kind": kind,
@@ -377,13 +383,24 @@ def pause(account_id):
     return redirect(url_for("customers.account", account_id=account_id), 303)
 
 
+def plain_amount(written: str) -> str:
+    """An amount as people write it (25 000,00 or 25,000.00) with a decimal point and no separators of thousands."""
+    text = re.sub(r"[\s\u00a0\u202f'’]", "", written)
+    # The last sign divides units from cents; alone and before three digits it divides thousands.
+    whole, sign, cents = re.fullmatch(r"(.*?)(?:([.,])(\d*))?", text).groups(default="")
+    if sign and len(cents) == 3:
+        return re.sub(r"[.,]", "", whole) + cents
+    whole = re.sub(r"[.,]", "", whole)
+    return f"{whole}.{cents}" if cents else whole
+
+
 @blueprint.post("/accounts/<uuid:account_id>/limit")
 @needs("credit:write")
 def set_limit(account_id):
     """Sets the limit of the legal unit behind the account."""
     currency = request.form.get("currency", "")
     try:
-        amount = Money.parse(request.form.get("amount", "").replace(",", "."), currency)
+        amount = Money.parse(plain_amount(request.form.get("amount", "")), currency)
     except ValueError as error:
         message = gettext("Write an amount such as 25000.00.")
         raise Refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS", message, {"amount": message}) from error
@@ -469,6 +486,7 @@ def item(item_id):
         found=found,
         item=found.item,
         causes=causes,
+        in_words=in_words,
         hold_kind=hold_kind,
         hold_name=hold_name,
         hold_chips=HOLD_CHIPS,

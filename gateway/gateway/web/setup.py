@@ -3,7 +3,7 @@
 from flask import Blueprint, redirect, render_template, request, url_for
 
 from gateway.web import RPC_TIMEOUT_S, _mistakes, can, gettext, language, me, needs, stubs, toast
-from gateway.web.agenda import CHANNELS, channel_name
+from gateway.web.agenda import CHANNELS, LANGUAGE_NAMES, channel_name
 from kit.errors import Code, Refused
 from quittance.credit_risk.v1 import credit_risk_service_pb2
 from quittance.gateway.v1 import identity_service_pb2
@@ -16,7 +16,6 @@ blueprint = Blueprint("setup", __name__)
 ROWS_PER_PAGE = 100
 # The field a refusal without named fields belongs to.
 FIELD_OF_REASON = {"EMAIL_TAKEN": "email", "ENTITY_CODE_TAKEN": "code", "ROLE_TOO_HIGH": "role"}
-LANGUAGE_NAMES = {"en": "English", "fr": "Français", "de": "Deutsch", "es": "Español"}
 
 
 @blueprint.get("/credit-risk")

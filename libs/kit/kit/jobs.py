@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from kit import clock, context, telemetry, tenants
 from kit.db import Database, after_commit, database_of
-from kit.errors import Refused
+from kit.errors import Code, Refused
 from kit.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ ERROR_MAX_CHARACTERS = 4000
 RETENTION_DAYS = 35
 SWEEP_BATCH = 500
 BACKOFF_MAX_S = 3600.0
+AWAY_BACKOFF_MAX_S = 15.0
 
 _INSERT = text(
     "INSERT INTO job (tenant_id, id, kind, dedup_key, payload, run_after, woken_at, traceparent)"
@@ -166,6 +167,11 @@ def run(runtime: Any, handlers: Mapping[str, Handler], tenant_id: str, job_id: s
             return "LOST"
         except Exception as error:
             message = f"{type(error).__name__}: {error}"[:ERROR_MAX_CHARACTERS]
+            if isinstance(error, Refused) and error.code is Code.UNAVAILABLE:
+                # A peer that is away says nothing about the job: it waits, and no try is spent.
+                log.warning("job %s (%s) waits: %s", job.id, job.kind, message)
+                delay_s = min(settings.job_backoff_s * 2 ** (job.attempt - 1), AWAY_BACKOFF_MAX_S)
+                return _end(job, "QUEUED", message, delay_s, is_spent=False)
             hopeless = (isinstance(error, Refused) and not error.is_transient) or job.kind not in handlers
             if job.attempt >= settings.job_attempts or hopeless:
                 log.exception("job %s (%s) parked after %d tries", job.id, job.kind, job.attempt)
@@ -176,12 +182,13 @@ def run(runtime: Any, handlers: Mapping[str, Handler], tenant_id: str, job_id: s
         return _end(job, "DONE", "")
 
 
-def _end(job: Job, state: str, error: str, delay_s: float = 0.0) -> str:
+def _end(job: Job, state: str, error: str, delay_s: float = 0.0, *, is_spent: bool = True) -> str:
     with job.database.transaction() as session:
         row = session.execute(
             text(
                 "UPDATE job SET state = :state, error = :error, lease_token = NULL, lease_until = NULL,"
                 "   woken_at = NULL, run_after = clock_timestamp() + make_interval(secs => :delay_s),"
+                "   attempt = attempt - :unspent,"
                 "   ended_at = CASE WHEN :state IN ('DONE', 'PARKED') THEN clock_timestamp() END"
                 " WHERE tenant_id = :tenant AND id = :id AND lease_token = :token AND state = 'RUNNING' RETURNING 1"
             ),
@@ -189,6 +196,7 @@ def _end(job: Job, state: str, error: str, delay_s: float = 0.0) -> str:
                 "state": state,
                 "error": error,
                 "delay_s": delay_s,
+                "unspent": 0 if is_spent else 1,
                 "tenant": job.tenant_id,
                 "id": job.id,
                 "token": job.lease_token,

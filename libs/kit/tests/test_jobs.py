@@ -119,6 +119,18 @@ def test_a_lasting_refusal_is_parked_at_once(quick):
     assert run_jobs(quick, {"sample.do": refuse}) == ["PARKED"]
 
 
+def test_a_peer_that_is_away_costs_no_try(quick):
+    away = [Refused(Code.UNAVAILABLE, "UNAVAILABLE", "no connection")] * 7
+
+    def ask_peer(job):
+        assert job.attempt == 1
+        if away:
+            raise away.pop()
+
+    ask(quick)
+    assert run_jobs(quick, {"sample.do": ask_peer}) == ["QUEUED"] * 7 + ["DONE"]
+
+
 def test_two_workers_never_have_the_same_job(quick, tenant):
     runtime, entered, free, ran = Runtime(quick.settings, quick), threading.Event(), threading.Event(), []
 

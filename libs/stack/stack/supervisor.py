@@ -197,16 +197,16 @@ class Supervisor:
                 self._watcher.join(timeout=5)
         with self._lock:
             chosen = [child for name, child in self._children.items() if names is None or name in names]
-            processes = [child.process for child in chosen if child.process is not None]
-            for process in processes:
+            processes = {child.name: child.process for child in chosen if child.process is not None}
+            for process in processes.values():
                 if process.poll() is None:
                     _signal_group(process.pid, signal.SIGTERM)
             until = time.monotonic() + STOP_GRACE_S
-            for process in processes:
+            for name, process in processes.items():
                 try:
                     process.wait(timeout=max(until - time.monotonic(), 0.05))
                 except subprocess.TimeoutExpired:
-                    self._say(f"process {process.pid} did not end within {STOP_GRACE_S:g} s; killing it")
+                    self._say(f"{name} did not end within {STOP_GRACE_S:g} s; killing it")
                 _signal_group(process.pid, signal.SIGKILL)
                 process.wait()
             for child in chosen:

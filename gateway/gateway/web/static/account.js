@@ -14,7 +14,7 @@ for (const form of document.querySelectorAll('form[data-ticked]')) {
   const show = () => {
     const none = !ticked().length;
     dialog.querySelector('[data-none]').hidden = !none;
-    dialog.querySelector('[data-some]').hidden = none;
+    dialog.querySelectorAll('[data-some]').forEach(part => { part.hidden = none; });
     dialog.querySelector('[data-n]').textContent = ticked().length;
     dialog.querySelector('footer [type="submit"]').hidden = none;
   };

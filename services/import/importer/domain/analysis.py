@@ -212,7 +212,8 @@ def _reports(raw: RawTable, columns: list[Mapped], formats: Mapping[int, str]) -
     reports = []
     for column in columns:
         values = raw.table.column(column.position)
-        samples = [text for text in values.slice(0, 5).to_pylist() if text][:3]
+        # As long as the preview and with its gaps: the two are shown side by side.
+        samples = [text or "" for text in values.slice(0, PREVIEW_ROWS).to_pylist()]
         filled = pc.sum(pc.not_equal(values, ""), min_count=0).as_py()
         reports.append(
             ColumnReport(
