@@ -56,7 +56,14 @@ class Client:
         return code
 
     def upload(
-        self, entity: str, content: bytes, name: str = "items.csv", *, apply: bool = True, wait: bool = True, **fields: str
+        self,
+        entity: str,
+        content: bytes,
+        name: str = "items.csv",
+        *,
+        apply: bool = True,
+        wait: bool = True,
+        **fields: str,
     ) -> dict:
         """Uploads a file and, if asked to wait, returns the import once nothing moves any more."""
         answers = fields.pop("answers", None)

@@ -37,7 +37,9 @@ def test_a_file_that_is_none_fails_with_a_reason(client: Client, entity, content
 
 
 def test_a_nul_byte_costs_its_row_and_names_line_and_field(client, entity):
-    content = HEADER + b"C-1,Name,INV-1,2026-07-01,2026-07-31,EUR,10.00\nC-1,Name,INV-2,2026-07-01,2026-07-31,EUR,1\x00.00\n"
+    content = (
+        HEADER + b"C-1,Name,INV-1,2026-07-01,2026-07-31,EUR,10.00\nC-1,Name,INV-2,2026-07-01,2026-07-31,EUR,1\x00.00\n"
+    )
     run = client.upload(entity, content, "nul.csv")
     assert run["state"] == "APPLIED", run
     assert run["rowCounts"]["rejected"] == 1

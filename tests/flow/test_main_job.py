@@ -26,7 +26,10 @@ def test_the_file_is_recognised_without_a_question_and_its_totals_are_apart_by_c
     run = story["run"]
     assert run["questions"] == []
     assert (run["rowCounts"]["read"], run["rowCounts"]["created"], run["rowCounts"]["rejected"]) == (8, 8, 0)
-    assert {total["currency"]: total["total"]["amount"] for total in run["totals"]} == {"EUR": "28261.25", "GBP": "4000.00"}
+    assert {total["currency"]: total["total"]["amount"] for total in run["totals"]} == {
+        "EUR": "28261.25",
+        "GBP": "4000.00",
+    }
     assert len(run["preview"]) == 8
 
 
@@ -218,7 +221,8 @@ def test_a_rejected_dispute_is_collectable_again_and_a_settled_case_closes(clien
 def test_the_limit_of_the_legal_unit_its_exposure_and_the_overrun_are_there(client, story):
     account = account_id(story, "0001077")
     client.post(
-        f"/v1/accounts/{account}/limits", {"amount": {"currency": "EUR", "amount": "9000.00"}, "reason": "yearly review"}
+        f"/v1/accounts/{account}/limits",
+        {"amount": {"currency": "EUR", "amount": "9000.00"}, "reason": "yearly review"},
     )
     credit = client.get(f"/v1/accounts/{account}/credit")
     assert credit["limit"]["amount"] == {"currency": "EUR", "amount": "9000.00"}

@@ -97,7 +97,11 @@ def _amendments(response: pb.Response) -> list[pb.ResponseLineAmendment]:
             amount = Money.parse(text.replace(" ", "").replace(",", "."), line.amount.currency)
         except ValueError as error:
             message = gettext("Write an amount such as 1250.00.")
-            raise Refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS", message, {"amount": message}) from error
+            raise Refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS", f"{line.item_number}: {message}") from error
+        if not 0 < amount.minor_units <= line.open.minor_units:
+            message = gettext("%(number)s: the amount has to be above zero and no more than what is open.",
+                              number=line.item_number)  # fmt: skip
+            raise Refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS", message)
         if amount.minor_units != line.amount.minor_units:
             changed.append(pb.ResponseLineAmendment(item_id=line.item_id, amount=to_proto(amount)))
     return changed

@@ -158,6 +158,7 @@ def account(account_id):
         steps=_steps(progress) if progress else [],
         credit=credit,
         exposure_parts=_exposure_parts(credit) if credit else [],
+        limit_mark=_limit_mark(credit) if credit else None,
         age_legend=_age_legend(credit) if credit else [],
         activity=activity,
         pays_text=pays_text,
@@ -227,7 +228,7 @@ def _steps(progress: scenario_service_pb2.GetAccountProgressResponse) -> list[di
     for step in progress.steps:
         state = shown.get(step.state, "next")
         when = _short_date(step.on) if step.on else ""
-        if state == "next" and not when:
+        if state == "next" and not when and progress.HasField("current"):
             when = gettext("after the step before")
         elif state == "now" and when:
             when = _when_owed(step.on)
@@ -269,6 +270,13 @@ def page_before(first: int, size: int) -> str | None:
 
 def _short_date(day: str) -> str:
     return current_app.jinja_env.globals["date_text"](date.fromisoformat(day))
+
+
+def _limit_mark(credit: credit_risk_service_pb2.Credit) -> float | None:
+    """Where the limit stands on the bar (0 to 1) when the exposure is longer than it."""
+    whole = sum(age.amount.minor_units for age in credit.ages)
+    limit = credit.limit.amount.minor_units if credit.HasField("limit") else 0
+    return limit / whole if 0 < limit < whole else None
 
 
 def _exposure_parts(credit: credit_risk_service_pb2.Credit) -> list[tuple[str, float]]:

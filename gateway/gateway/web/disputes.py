@@ -69,17 +69,12 @@ def _case_page(case_id: str) -> str:
         state_name=pb.CaseState.Name(found.state).removeprefix("CASE_STATE_"),
         days_left=(date.fromisoformat(found.due_on) - business_today()).days if found.due_on else None,
         steps=_steps(found, settled),
+        event_text=_event_text,
         form=request.form,
         settled=settled,
         closed=found.state == pb.CASE_STATE_CLOSED,
         moves=[(name, case_state(pb.CaseState.Value(f"CASE_STATE_{name}"))[1]) for name in WORK_STATES],
-        outcomes=[
-            ("CREDIT_NOTE", gettext("Credit note to come")),
-            ("CORRECTED_INVOICE", gettext("Corrected invoice to come")),
-            ("WRITE_OFF", gettext("Written off")),
-            ("REJECTED", gettext("Rejected: collectable again")),
-            ("SETTLED", gettext("Agreed otherwise")),
-        ],
+        outcomes=_outcomes(),
         event_names={
             "opened": gettext("Opened"),
             "assigned": gettext("Assigned"),
@@ -89,6 +84,26 @@ def _case_page(case_id: str) -> str:
             "closed": gettext("Closed"),
         },
     )
+
+
+def _outcomes() -> list[tuple[str, str]]:
+    return [
+        ("CREDIT_NOTE", gettext("Credit note to come")),
+        ("CORRECTED_INVOICE", gettext("Corrected invoice to come")),
+        ("WRITE_OFF", gettext("Written off")),
+        ("REJECTED", gettext("Rejected: collectable again")),
+        ("SETTLED", gettext("Agreed otherwise")),
+    ]
+
+
+def _event_text(event: pb.CaseEvent) -> str:
+    """What an event of the history says; states and outcomes in the reader's words."""
+    code, separator, rest = event.text.partition(":")
+    words = dict(_outcomes())
+    words |= {name.removeprefix("CASE_STATE_"): case_state(number)[1] for name, number in pb.CaseState.items()}
+    if event.what in ("moved", "resolved", "closed") and code in words:
+        return words[code] + separator + rest
+    return event.text
 
 
 def _steps(found: pb.Case, settled: bool) -> list[dict]:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import date
+from decimal import Decimal, InvalidOperation
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
 
@@ -108,7 +109,7 @@ def one(import_id):
         working=state in WORKING,
         state_name=state_name,
         object_name=object_name,
-        columns=[_column(column, run) for column in run.columns],
+        columns=_columns(run),
         field_choices=_field_choices(run),
         questions=[_question(question, run) for question in run.questions],
         steps=_steps(state),
@@ -117,6 +118,12 @@ def one(import_id):
         kinds=FILE_KINDS,
         max_bytes=settings().upload_max_bytes,
     )
+
+
+def _columns(run: pb.Import) -> list[dict]:
+    """The columns as shown: those that are used or asked about first, as a wide export would hide them."""
+    columns = [_column(column, run) for column in run.columns]
+    return sorted(columns, key=lambda one: not (one["column"].field or one["asked"]))
 
 
 def _steps(state: str) -> list[dict[str, str]]:
@@ -267,7 +274,19 @@ def _cell(field: str, value: str) -> str:
     """What a cell became, as people write it."""
     if field.endswith("On"):
         return _day_text(value)
+    if field in AMOUNT_FIELDS:
+        return _amount_text(value)
     return _type_name(value) if field == "itemType" else value
+
+
+def _amount_text(value: str) -> str:
+    """A read amount with the reader's separators; anything else as it is."""
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        return value
+    decimals = max(0, -int(amount.as_tuple().exponent)) if amount.is_finite() else 0
+    return current_app.jinja_env.globals["number"](amount, decimals)
 
 
 _EVIDENCE = re.compile(r"(.+) = (\d{4}-\d\d-\d\d)")

@@ -57,8 +57,8 @@ def on_entity_changed(session: Session, event: ledger_events_pb2.EntityChanged, 
 
 def on_accounts_changed(session: Session, event: ledger_events_pb2.AccountsChanged, envelope: Envelope) -> None:
     """Keeps accounts with contacts and holds."""
-    tables = (bulk.from_ipc(data) for data in (event.accounts, event.contacts, event.holds))
-    store.keep_accounts(session, *tables, part=event.part)
+    accounts, contacts, holds = (bulk.from_ipc(data) for data in (event.accounts, event.contacts, event.holds))
+    store.keep_accounts(session, accounts, contacts, holds, event.part)
 
 
 def on_item_facts_recorded(session: Session, event: ledger_events_pb2.ItemFactsRecorded, envelope: Envelope) -> None:

@@ -207,7 +207,9 @@ def keep_facts(session: Session, items: pa.Table, changes: pa.Table) -> None:
         )
     ).scalar_one()
     strays = session.execute(
-        text("SELECT count(*) FROM stage_change c WHERE NOT EXISTS (SELECT FROM stage_item s WHERE s.item_id = c.item_id)")
+        text(
+            "SELECT count(*) FROM stage_change c WHERE NOT EXISTS (SELECT FROM stage_item s WHERE s.item_id = c.item_id)"
+        )
     ).scalar_one()
     if kept == items.num_rows and not strays:
         return
