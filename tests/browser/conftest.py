@@ -139,7 +139,7 @@ def person(client: Client) -> Callable[[str], tuple[str, str]]:
         email, password = f"reader-{language}-{secrets.token_hex(3)}@example.com", "Lire-les-pages-2026"
         client.post(
             "/v1/users",
-            {"email": email, "name": f"Reader {language}", "role": "ADMINISTRATOR", "password": password, "language": language},
+            {"email": email, "name": f"Reader {language}", "role": "administrator", "password": password, "language": language},
         )  # fmt: skip
         return email, password
 
@@ -161,11 +161,15 @@ def addresses(client: Client, fixture_file: Callable[[str], bytes]) -> dict[str,
     message = client.sent(client.post(f"/v1/actions/{action['actionId']}:send")["messageId"])
     customer = Customer(message["portalLink"])
     customer.open()
-    customer.answer("dispute", [items["FA-1002"]["itemId"]], reason_code="PRICE", comment="Prix convenu 2 700")
+    customer.answer(
+        "DISPUTE", [items["FA-1002"]["itemId"]], send="DISPUTE", reason="PRICE", comment="Prix convenu 2 700"
+    )
     [dispute] = client.get("/v1/responses", accountId=account)["responses"]
     accepted = client.post(f"/v1/responses/{dispute['responseId']}:accept")
     customer.open()
-    customer.answer("promise", [items["FA-1001"]["itemId"]], promised_on="2026-09-25", comment="Au prochain paiement")
+    customer.answer(
+        "PROMISE", [items["FA-1001"]["itemId"]], send="PROMISE", on="2026-09-25", comment="Au prochain paiement"
+    )
     [promise] = [
         one for one in client.get("/v1/responses", accountId=account)["responses"] if one["state"] == "RECEIVED"
     ]

@@ -263,7 +263,7 @@ def test_accepting_the_dispute_opens_a_case_for_a_part(desk: Any, page: Page, cl
     [case] = until(lambda: client.get("/v1/cases", accountId=story["account"])["cases"], "the case")
     page.goto(f"/disputes?entity={story['entity']}")
     page.get_by_role("link", name=case["number"]).click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(case["number"])
+    expect(page.locator("main")).to_contain_text(case["number"])
     expect(page.locator("main")).to_contain_text(amount("EUR 700.00"))
     expect(page.locator("main")).to_contain_text("Prix convenu 2 700")
     desk.shot("story-16-case")
@@ -285,7 +285,7 @@ def test_each_figure_of_the_dashboard_links_to_its_rows(desk: Any, page: Page, s
         expect(link).to_contain_text(figure)
         link.click()
         page.wait_for_url(lambda url: "/dashboard" not in url)
-        rows = page.locator("tbody tr")
+        rows = page.locator("main tbody tr").filter(has_text=re.compile(r"(FA|AV|INV)-\d"))
         expect(rows).to_have_count(len(numbers))
         for number in numbers:
             expect(rows.filter(has_text=number)).to_have_count(1)
@@ -305,8 +305,7 @@ def test_the_account_shows_what_became_of_it(desk: Any, page: Page, story: dict)
 
 def test_a_person_signs_out(page: Page) -> None:
     page.goto("/profile")
-    form = page.locator("form[action$='/sign-out']").first
-    form.evaluate("form => form.requestSubmit()")
+    page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/sign-in*")
     page.goto("/agenda")
     page.wait_for_url("**/sign-in*")

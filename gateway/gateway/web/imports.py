@@ -113,6 +113,7 @@ def one(import_id):
         field_choices=_field_choices(run),
         questions=[_question(question, run) for question in run.questions],
         steps=_steps(state),
+        at_guard=any(question.code == "stockGuard" for question in run.questions),
         stages=[(stage_name(name), seconds) for name, seconds in sorted(run.stage_seconds.items(), key=_stage_order)],
         separator={"\t": gettext("tab")}.get(run.delimiter, run.delimiter),
         kinds=FILE_KINDS,
@@ -310,7 +311,8 @@ def _question(question: pb.Question, run: pb.Import) -> dict:
         ".": gettext("Decimal point"),
         "comma": gettext("Decimal comma"),
         "point": gettext("Decimal point"),
-        "confirm": gettext("Clear them"),
+        "CONFIRM": gettext("Yes, it is complete"),
+        "CANCEL": gettext("No, give it up"),
         "items": gettext("Items"),
         "accounts": gettext("Accounts"),
         "contacts": gettext("Contacts"),
@@ -319,16 +321,19 @@ def _question(question: pb.Question, run: pb.Import) -> dict:
     options = []
     for option in question.options:
         seen = evidence.get(option)
-        outcome = ""
+        outcome = {
+            "CONFIRM": gettext("The file is applied; what is missing in it is settled"),
+            "CANCEL": gettext("Nothing is applied"),
+        }.get(option, "")
         if seen and seen.of:
             outcome = gettext("fits %(fits)s of %(of)s values", fits=seen.fits, of=seen.of)
         options.append(
             {
                 "value": option,
-                "title": named.get(option, option),
+                "title": named.get(option) or named.get(option.lower()) or option,
                 "example": ", ".join(_evidence(example) for example in seen.examples[:2]) if seen else "",
                 "outcome": outcome,
-                "bad": bool(seen and seen.of and seen.fits < seen.of),
+                "bad": option == "CONFIRM" or bool(seen and seen.of and seen.fits < seen.of),
             }
         )
     titles = {

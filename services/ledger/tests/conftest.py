@@ -1,149 +1,29 @@
-"""A ledger on a real PostgreSQL, and how tests talk to it."""
+"""A ledger on a real PostgreSQL behind its interceptors."""
 
+import sys
 from collections.abc import Callable, Iterator
-from datetime import date
+from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from kit import bulk, context
+sys.path.insert(0, str(Path(__file__).parent))
+
+from ledger_driver import TODAY, Ledger
+
+from kit import context
 from kit.db import Database
-from kit.ids import new_id
 from kit.testing import caller_of
 from ledger.__main__ import DEFINITION
 from ledger.store import checks
-from quittance.ledger.v1 import ledger_load_service_pb2 as load_pb
-from quittance.ledger.v1 import ledger_load_service_pb2_grpc as load_grpc
 from quittance.ledger.v1 import ledger_service_pb2 as pb
-from quittance.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
 
 pytest_plugins = ["kit.testing"]
-
-TODAY = date(2024, 6, 30)
-TIMEOUT_S = 30
 
 
 @pytest.fixture(autouse=True)
 def _today(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUITTANCE_TODAY", TODAY.isoformat())
-
-
-def item_row(**changes: Any) -> dict[str, Any]:
-    """A row of a load: an invoice of 100.00 EUR, due, nothing paid."""
-    return {
-        "account_number": "000100",
-        "account_name": "Northwind SA",
-        "number": "F1",
-        "kind": "INVOICE",
-        "currency": "EUR",
-        "issue_on": date(2024, 4, 1),
-        "due_on": date(2024, 5, 1),
-        "settled_on": None,
-        "initial_minor": 10_000,
-        "open_minor": 10_000,
-        "external_id": None,
-        **changes,
-    }
-
-
-_TYPES = {"issue_on": pa.date32(), "due_on": pa.date32(), "settled_on": pa.date32(), "initial_minor": pa.int64(),
-          "open_minor": pa.int64(), "fiscal_year": pa.int32()}  # fmt: skip
-
-
-def item_table(*rows: dict[str, Any]) -> pa.Table:
-    """Rows as import sends them."""
-    names = list(dict.fromkeys(name for row in rows for name in row)) or list(item_row())
-    columns = {"line": pa.array(range(1, len(rows) + 1), pa.int32())}
-    for name in names:
-        columns[name] = pa.array([row.get(name) for row in rows], _TYPES.get(name, pa.string()))
-    return pa.table(columns)
-
-
-class Ledger:
-    """A ledger behind its interceptors, with one entity FR01."""
-
-    def __init__(self, database: Database, channel: Any, tenant: str) -> None:
-        self.database = database
-        self.tenant = tenant
-        self.rpc = pb_grpc.LedgerServiceStub(channel)
-        self.loads = load_grpc.LoadServiceStub(channel)
-
-    def call(self, method: str, request: Any) -> Any:
-        """One RPC of LedgerService."""
-        return getattr(self.rpc, method)(request, timeout=TIMEOUT_S)
-
-    def stream(self, *tables: pa.Table, method: str = "LoadItems", first_chunk: int = 0, **header: Any) -> list[Any]:
-        """Sends chunks and returns their progress."""
-        message = {"LoadItems": load_pb.LoadItemsRequest, "LoadAccounts": load_pb.LoadAccountsRequest,
-                   "LoadContacts": load_pb.LoadContactsRequest}[method]  # fmt: skip
-        header = {"load_id": new_id(), "entity_code": "FR01", "file_on": TODAY.isoformat(), **header}
-        requests = [message(header=load_pb.LoadHeader(**header))]
-        for number, table in enumerate(tables, first_chunk):
-            chunk = load_pb.LoadChunk(chunk_number=number, rows=bulk.to_ipc(table))
-            requests.append(message(chunk=chunk))
-        return [answer.progress for answer in getattr(self.loads, method)(iter(requests), timeout=TIMEOUT_S)]
-
-    def load(self, *rows: dict[str, Any], **header: Any) -> dict[str, int]:
-        """Loads rows of items in one chunk and returns the counts that are not zero."""
-        (progress,) = self.stream(item_table(*rows), **header)
-        return counts(progress)
-
-    def finish(self, load_id: str, **options: Any) -> Any:
-        """Ends a load."""
-        return self.loads.FinishLoad(load_pb.FinishLoadRequest(load_id=load_id, **options), timeout=TIMEOUT_S)
-
-    def stock(self, *rows: dict[str, Any], file_on: date = TODAY, **options: Any) -> Any:
-        """Loads a complete file and ends it."""
-        load_id = new_id()
-        table = item_table(*rows)
-        self.stream(*([table] if rows else []), load_id=load_id, mode=load_pb.LOAD_MODE_STOCK, file_on=str(file_on))
-        return self.finish(load_id, **options)
-
-    def accounts(self, **request: Any) -> list[Any]:
-        """Accounts as listed."""
-        return list(self.call("ListAccounts", pb.ListAccountsRequest(**request)).accounts)
-
-    def items(self, filter: str = "", account_id: str = "") -> list[Any]:
-        """Items as listed."""
-        return list(self.call("ListItems", pb.ListItemsRequest(filter=filter, account_id=account_id)).items)
-
-    def item(self, number: str = "F1") -> Any:
-        """An item by its number with history and holds, whatever its state."""
-        for state in ("OPEN", "CLEARED"):
-            for item in self.items(f'number="{number}" AND state={state}'):
-                return self.call("GetItem", pb.GetItemRequest(item_id=item.item_id))
-        raise LookupError(number)
-
-    def history(self, number: str = "F1") -> list[tuple[str, int, str]]:
-        """(cause, delta in minor units, value date) of an item."""
-        from quittance.ledger.v1 import item_pb2
-
-        return [
-            (item_pb2.ChangeCause.Name(c.cause).removeprefix("CHANGE_CAUSE_"), c.delta.minor_units, c.value_on)
-            for c in self.item(number).changes
-        ]
-
-    def as_of(self, day: str, number: str = "F1") -> int:
-        """What was open on an item on a day, from its history."""
-        return sum(delta for _, delta, value_on in self.history(number) if value_on <= day)
-
-    def events(self) -> list[Any]:
-        """All events said so far, oldest first, as messages."""
-        from google.protobuf import symbol_database
-        from sqlalchemy import text
-
-        found = []
-        with context.acting_as(caller_of(self.tenant)), self.database.transaction() as session:
-            for row in session.execute(text("SELECT type, payload FROM outbox ORDER BY sequence")):
-                found.append(symbol_database.Default().GetSymbol(row.type).FromString(bytes(row.payload)))
-        return found
-
-
-def counts(progress: Any) -> dict[str, int]:
-    """The counts of a chunk that are not zero."""
-    names = ("created", "updated", "unchanged", "cleared", "rejected")
-    return {name: getattr(progress.counts, name) for name in names if getattr(progress.counts, name)}
 
 
 @pytest.fixture(scope="session")

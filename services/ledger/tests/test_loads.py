@@ -5,6 +5,7 @@ from datetime import date
 import grpc
 import pyarrow as pa
 import pytest
+from ledger_driver import TIMEOUT_S, TODAY, counts, item_row, item_table
 
 from kit import bulk
 from kit.errors import Code
@@ -12,8 +13,6 @@ from kit.ids import new_id
 from kit.testing import refused
 from quittance.ledger.v1 import ledger_load_service_pb2 as load_pb
 from quittance.ledger.v1 import ledger_service_pb2 as pb
-
-from .conftest import TIMEOUT_S, TODAY, counts, item_row, item_table
 
 STOCK = load_pb.LOAD_MODE_STOCK
 

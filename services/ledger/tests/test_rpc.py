@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 import pytest
+from ledger_driver import TIMEOUT_S, TODAY, Ledger, item_row
 
 from kit import context
 from kit.errors import Code, Refused
@@ -15,8 +16,6 @@ from quittance.common.v1 import money_pb2
 from quittance.ledger.v1 import item_pb2
 from quittance.ledger.v1 import ledger_service_pb2 as pb
 from quittance.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
-
-from .conftest import TIMEOUT_S, TODAY, Ledger, item_row
 
 
 def euros(minor: int) -> money_pb2.Money:

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ledger_driver import TODAY, counts, item_row, item_table
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -18,8 +19,6 @@ from kit.testing import caller_of, shared_data
 from ledger import usecases
 from ledger.store import checks
 from ledger.store.tables import Base
-
-from .conftest import TODAY, counts, item_row, item_table
 
 
 def test_the_tables_are_those_of_the_migrations(shared_database):
