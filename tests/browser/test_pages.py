@@ -85,6 +85,7 @@ def test_keys_walk_the_agenda_and_open_what_the_cursor_is_on(readers: dict) -> N
     names = page.locator("tr:has(a.name) a.name")
     assert names.count() > 2
     first, second = names.nth(0), names.nth(1)
+    page.keyboard.press("j")
     expect(cursor).to_have_attribute("href", first.get_attribute("href"))
     page.keyboard.press("j")
     expect(cursor).to_have_attribute("href", second.get_attribute("href"))
@@ -102,6 +103,7 @@ def test_letters_typed_into_a_field_stay_letters(readers: dict) -> None:
     reader = readers["light", "en", True]
     page = reader.page
     page.goto("/agenda")
+    page.keyboard.press("j")
     before = page.locator("tr.cursor a.name").get_attribute("href")
     page.keyboard.press("/")
     page.keyboard.type("jek")

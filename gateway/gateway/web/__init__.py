@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from flask import Blueprint, Flask, Response, current_app, g, redirect, request, url_for
 from markupsafe import Markup
@@ -249,6 +249,11 @@ def gettext(message: str, **values: Any) -> str:
     """A message in the reader's language: gettext("%(count)s items", count=3). Import it as _ for extraction."""
     text = current_app.extensions["ui"].languages.gettext(message)
     return text % values if values else text
+
+
+def formatter(name: str) -> Callable[..., str]:
+    """A format of the design system for use in a view: formatter("date_text")(day, "year")."""
+    return cast("Callable[..., str]", current_app.jinja_env.globals[name])
 
 
 def language() -> str:

@@ -53,7 +53,7 @@ OPEN_STATES = frozenset(
 )
 
 
-def channel_name(channel: int) -> str:
+def channel_name(channel: action_pb2.Channel) -> str:
     """A channel in the reader's words."""
     return {
         action_pb2.CHANNEL_EMAIL: gettext("E-mail"),
@@ -357,7 +357,7 @@ def reschedule(action_id):
 
 
 # ---- messages --------------------------------------------------------------------------------------------------------
-def message_state(state: int) -> tuple[str, str]:
+def message_state(state: mail_pb.MessageState) -> tuple[str, str]:
     """(verdict, words) for the state of a message."""
     return {
         mail_pb.MESSAGE_STATE_QUEUED: ("note", gettext("Waits for the sender")),

@@ -173,7 +173,7 @@ def reject(response_id):
     return redirect(url_for("answers.answers"), 303)
 
 
-def promise_state(state: int) -> tuple[str, str]:
+def promise_state(state: action_pb2.PromiseState) -> tuple[str, str]:
     """(verdict, words) for what became of a promise."""
     return {
         action_pb2.PROMISE_STATE_OPEN: ("note", gettext("Awaited")),

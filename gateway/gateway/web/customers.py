@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, date
 
-from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 
-from gateway.web import RPC_TIMEOUT_S, can, gettext, language, me, needs, selected_entity, stubs, toast
+from gateway.web import RPC_TIMEOUT_S, can, formatter, gettext, language, me, needs, selected_entity, stubs, toast
 from gateway.web.figures import bucket_name
 from kit import listing
 from kit.clock import business_today
@@ -137,7 +137,7 @@ def account(account_id):
             account_id=account_id,
             page_size=SHEET_ITEMS_MAX,
             filter="state=CLEARED" if settled else "",
-            order_by=request.args.get("sort", "due_on desc" if settled else "due_on"),
+            order_by=request.args.get("sort", "settled_on desc" if settled else "due_on"),
             page_token=token,
         ),
         timeout=RPC_TIMEOUT_S,
@@ -250,7 +250,7 @@ def _when_owed(day: str) -> str:
 
 def pays_text(days: float) -> str:
     """How late the customer pays, in words."""
-    number = current_app.jinja_env.globals["number"]
+    number = formatter("number")
     if round(days, 1) == 0:
         return gettext("on the due day")
     if days < 0:
@@ -269,7 +269,7 @@ def page_before(first: int, size: int) -> str | None:
 
 
 def _short_date(day: str) -> str:
-    return current_app.jinja_env.globals["date_text"](date.fromisoformat(day))
+    return formatter("date_text")(date.fromisoformat(day))
 
 
 def _limit_mark(credit: credit_risk_service_pb2.Credit) -> float | None:
@@ -332,14 +332,14 @@ def _event(entry: reporting_service_pb2.ActivityEntry) -> dict:
 def _event_time(entry: reporting_service_pb2.ActivityEntry) -> str:
     """When it was: a day where only the day is known, else day and time."""
     if entry.kind == "PAYMENT":
-        return current_app.jinja_env.globals["date_text"](entry.reference_id, "year")
+        return formatter("date_text")(entry.reference_id, "year")
     at = entry.at.ToDatetime(tzinfo=UTC)
     if (at.hour, at.minute, at.second) == (0, 0, 0):
         return _short_date(at.date().isoformat())
-    return current_app.jinja_env.globals["moment_text"](entry.at)
+    return formatter("moment_text")(entry.at)
 
 
-def role_name(role: int) -> str:
+def role_name(role: account_pb2.ContactRole) -> str:
     """A contact's role in the reader's words."""
     return {
         account_pb2.CONTACT_ROLE_ACCOUNTS_PAYABLE: gettext("Accounts payable"),
@@ -395,7 +395,8 @@ def plain_amount(written: str) -> str:
     """An amount as people write it (25 000,00 or 25,000.00) with a decimal point and no separators of thousands."""
     text = re.sub(r"[\s\u00a0\u202f'’]", "", written)
     # The last sign divides units from cents; alone and before three digits it divides thousands.
-    whole, sign, cents = re.fullmatch(r"(.*?)(?:([.,])(\d*))?", text).groups(default="")
+    parts = re.fullmatch(r"(.*?)(?:([.,])(\d*))?", text)
+    whole, sign, cents = parts.groups(default="") if parts else (text, "", "")
     if sign and len(cents) == 3:
         return re.sub(r"[.,]", "", whole) + cents
     whole = re.sub(r"[.,]", "", whole)

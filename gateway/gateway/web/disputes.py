@@ -2,9 +2,9 @@
 
 from datetime import date
 
-from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 
-from gateway.web import RPC_TIMEOUT_S, _mistakes, gettext, needs, selected_entity, stubs, toast
+from gateway.web import RPC_TIMEOUT_S, _mistakes, formatter, gettext, needs, selected_entity, stubs, toast
 from kit.clock import business_today
 from kit.errors import Refused
 from quittance.dispute.v1 import dispute_service_pb2 as pb
@@ -16,7 +16,7 @@ ROWS_PER_PAGE = 100
 WORK_STATES = ("ACKNOWLEDGED", "ASSIGNED", "IN_PROGRESS", "WAITING_CUSTOMER", "WAITING_INTERNAL")
 
 
-def case_state(state: int) -> tuple[str, str]:
+def case_state(state: pb.CaseState) -> tuple[str, str]:
     """(verdict, words) for where a case is."""
     return {
         pb.CASE_STATE_NEW: ("warn", gettext("New")),
@@ -109,7 +109,7 @@ def _event_text(event: pb.CaseEvent) -> str:
 def _steps(found: pb.Case, settled: bool) -> list[dict]:
     """The way of a case, for the stepper."""
     closed = found.state == pb.CASE_STATE_CLOSED
-    days = current_app.jinja_env.globals["date_text"]
+    days = formatter("date_text")
     fresh = found.state == pb.CASE_STATE_NEW
     working = not fresh and not settled
     outcome = case_state(found.state)[1] if settled and not closed else ""

@@ -3,10 +3,11 @@
 import calendar
 from collections.abc import Sequence
 from datetime import date
+from urllib.parse import urlencode
 
-from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 
-from gateway.web import RPC_TIMEOUT_S, can, gettext, needs, selected_entity, stubs
+from gateway.web import RPC_TIMEOUT_S, can, formatter, gettext, needs, selected_entity, stubs
 from kit import listing, money
 from kit.errors import Refused
 from quittance.ledger.v1 import account_pb2, ledger_service_pb2
@@ -51,7 +52,7 @@ def _as_of() -> str:
 def _address(endpoint: str, **values: str) -> str:
     entity = selected_entity()
     kept = {name: value for name, value in {"entity": entity, "as_of": _as_of(), **values}.items() if value}
-    return url_for(endpoint, **kept)
+    return f"{url_for(endpoint)}?{urlencode(kept)}" if kept else url_for(endpoint)
 
 
 @blueprint.get("/dashboard")
@@ -84,7 +85,7 @@ def dashboard():
 
 
 def _month_name(month: str) -> str:
-    return current_app.jinja_env.globals["date_text"](f"{month}-01", "month")
+    return formatter("date_text")(f"{month}-01", "month")
 
 
 def _aging_cells(month: pb.DashboardMonth, as_of: str) -> list[tuple[float, str]]:
@@ -221,7 +222,7 @@ def _chips() -> list[dict[str, str]]:
     for name, label in shown.items():
         if label:
             rest = {key: value for key, value in args.items() if key not in (name, "page")}
-            chips.append({"label": label, "remove_href": url_for("figures.items", **rest)})
+            chips.append({"label": label, "remove_href": f"{url_for('figures.items')}?{urlencode(rest)}"})
     return chips
 
 

@@ -4,9 +4,20 @@ import re
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
-from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 
-from gateway.web import RPC_TIMEOUT_S, entities, gettext, language, needs, selected_entity, settings, stubs, toast
+from gateway.web import (
+    RPC_TIMEOUT_S,
+    entities,
+    formatter,
+    gettext,
+    language,
+    needs,
+    selected_entity,
+    settings,
+    stubs,
+    toast,
+)
 from kit import listing
 from quittance.importer.v1 import import_service_pb2 as pb
 
@@ -37,7 +48,7 @@ def state_name(state: str) -> tuple[str, str]:
     }.get(state, ("note", state))
 
 
-def object_name(kind: int) -> str:
+def object_name(kind: pb.ImportObject) -> str:
     """What the rows of a file are, in the reader's words."""
     return {
         pb.IMPORT_OBJECT_ITEMS: gettext("Items"),
@@ -213,7 +224,7 @@ def _day_text(iso: str) -> str:
         date.fromisoformat(iso)
     except ValueError:
         return iso
-    return current_app.jinja_env.globals["date_text"](iso, "year")
+    return formatter("date_text")(iso, "year")
 
 
 def field_name(field: pb.FieldInfo) -> str:
@@ -287,7 +298,7 @@ def _amount_text(value: str) -> str:
     except InvalidOperation:
         return value
     decimals = max(0, -int(amount.as_tuple().exponent)) if amount.is_finite() else 0
-    return current_app.jinja_env.globals["number"](amount, decimals)
+    return formatter("number")(amount, decimals)
 
 
 _EVIDENCE = re.compile(r"(.+) = (\d{4}-\d\d-\d\d)")

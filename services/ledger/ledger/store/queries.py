@@ -323,6 +323,7 @@ def list_items(session: Session, account_id: str, page: Page, today: date) -> It
     orders = {
         "due_on": ItemRow.due_on,
         "issue_on": ItemRow.issue_on,
+        "settled_on": ItemRow.settled_on,
         "number": ItemRow.number,
         "open": ItemRow.open_minor,
     }
