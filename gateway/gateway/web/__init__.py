@@ -25,6 +25,7 @@ from kit.grpc_client import channel
 from quittance.credit_risk.v1.credit_risk_service_pb2_grpc import CreditRiskServiceStub
 from quittance.dispute.v1.dispute_service_pb2_grpc import DisputeServiceStub
 from quittance.gateway.v1.identity_service_pb2_grpc import IdentityServiceStub
+from quittance.importer.v1 import import_service_pb2
 from quittance.importer.v1.import_service_pb2_grpc import ImportServiceStub
 from quittance.ledger.v1 import ledger_service_pb2
 from quittance.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 RPC_TIMEOUT_S = 10.0
 # The entity switcher changes rarely; asking the ledger for every page would double the calls.
 ENTITIES_KEPT_S = 30.0
+FRESHNESS_KEPT_S = 10.0
+AROUND_TIMEOUT_S = 2.0
+KEPT_MAX = 1000
 
 # Mails bring their own inline styles; nothing else of theirs comes alive.
 FRAME_POLICY = (
@@ -270,42 +274,72 @@ def selected_entity() -> str:
     return code if code in {entity.code for entity in entities()} else ""
 
 
-class _KeptEntities:
-    """The entities a caller may see, for half a minute."""
+class _Kept:
+    """Answers that stand around every page, kept for a while per caller's scope."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[tuple, tuple[float, tuple]] = {}
+        self._kept: dict[tuple, tuple[float, Any]] = {}
 
-    def of_caller(self) -> tuple:
+    def get(self, name: str, keep_s: float, ask: Callable[[], Any]) -> Any:
+        """The kept answer, or a new one; an empty one is asked for again next time."""
         caller = current_caller()
-        key = (caller.tenant_id, caller.entity_codes)
+        key = (name, caller.tenant_id, caller.entity_codes)
         with self._lock:
-            until, known = self._kept.get(key, (0.0, ()))
+            until, known = self._kept.get(key, (0.0, None))
         if until > time.monotonic():
             return known
-        answer = stubs().ledger.ListEntities(ledger_service_pb2.ListEntitiesRequest(page_size=500), timeout=2.0)
+        answer = ask()
         with self._lock:
-            if len(self._kept) > 1000:
+            if len(self._kept) > KEPT_MAX:
                 self._kept.clear()
-            # An empty tenant is about to get its first entity: look again next time.
-            kept_s = ENTITIES_KEPT_S if answer.entities else 0.0
-            self._kept[key] = (time.monotonic() + kept_s, tuple(answer.entities))
-        return tuple(answer.entities)
+            self._kept[key] = (time.monotonic() + (keep_s if answer else 0.0), answer)
+        return answer
+
+
+def _kept(name: str, permission: str, keep_s: float, ask: Callable[[], tuple]) -> tuple:
+    """What stands around a page, once per request; empty while its service does not answer."""
+    if name not in g:
+        setattr(g, name, ())
+        if can(permission):
+            kept: _Kept = current_app.extensions.setdefault("kept", _Kept())
+            try:
+                setattr(g, name, kept.get(name, keep_s, ask))
+            except (Refused, LookupError) as error:
+                # The page itself says what does not work; what stands around it is no reason to lose it.
+                log.warning("no %s around this page: %s", name, error)
+    return g.get(name)
 
 
 def entities() -> tuple:
     """The entities (ledger messages) the person may see; empty while the ledger does not answer."""
-    if "entities" not in g:
-        g.entities = ()
-        if can("entities:read"):
-            kept = current_app.extensions.setdefault("kept_entities", _KeptEntities())
-            try:
-                g.entities = kept.of_caller()
-            except (Refused, LookupError) as error:
-                # The page itself says what does not work; the switcher alone is no reason to lose it.
-                log.warning("no entity switcher: %s", error)
-    return g.entities
+
+    def ask() -> tuple:
+        request_ = ledger_service_pb2.ListEntitiesRequest(page_size=500)
+        return tuple(stubs().ledger.ListEntities(request_, timeout=AROUND_TIMEOUT_S).entities)
+
+    return _kept("entities", "entities:read", ENTITIES_KEPT_S, ask)
+
+
+def _freshness() -> ui.Freshness | None:
+    """When the newest file was applied, and whether all its rows were: the foot of the rail."""
+
+    def ask() -> tuple:
+        request_ = import_service_pb2.ListImportsRequest(page_size=1, filter="state=APPLIED")
+        return tuple(stubs().importer.ListImports(request_, timeout=AROUND_TIMEOUT_S).imports)
+
+    newest = _kept("newest_import", "imports:read", FRESHNESS_KEPT_S, ask)
+    if not newest:
+        return None
+    counts = newest[0].row_counts
+    number = formatter("number")
+    rejected = number(counts.rejected) if counts.rejected else gettext("none")
+    return ui.Freshness(
+        text=gettext("Ledger of %(when)s", when=formatter("moment_text")(newest[0].applied_at)),
+        detail=gettext("%(read)s rows read, %(rejected)s rejected", read=number(counts.read), rejected=rejected),
+        level="warn" if counts.rejected else "good",
+        href=f"/imports/{newest[0].import_id}",
+    )
 
 
 def home_href() -> str:
@@ -323,7 +357,7 @@ def _rail() -> dict[str, str]:
 
 
 def _shell() -> ui.Shell:
-    """What libs/ui shows around the page. A view adds counts with g.nav_counts and the rail's foot with g.freshness."""
+    """What libs/ui shows around the page. A view adds counts with g.nav_counts."""
     person = gate().signed_in() if "gate" in current_app.extensions else None
     if person is None or not g.get("admitted"):
         return ui.Shell(csrf_token=csrf_token())
@@ -342,7 +376,7 @@ def _shell() -> ui.Shell:
         business_date=business_today(),
         entity=current if choices else None,
         entities=(everything, *choices) if len(choices) > 1 else choices,
-        freshness=g.get("freshness"),
+        freshness=_freshness(),
         user=ui.User(
             name=person.caller.name,
             role=(role.label_fr if french else role.label) if role else "",
