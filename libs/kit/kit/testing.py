@@ -45,7 +45,7 @@ def server_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres(server_folder: Path) -> Iterator[embedded.Server]:
     """One PostgreSQL for the run, without fsync."""
-    server = embedded.postgres(server_folder / "postgres", durable=False)
+    server = embedded.postgres(server_folder / "postgres", durable=False, max_connections=600)
     yield server
     server.stop()
 
@@ -143,11 +143,24 @@ def make_database(
         )
         database = Database(settings)
         made.append(database)
+        _databases.append(database)
         return database
 
     yield make
     # Their files go with the server's folder, which is much quicker than dropping one after the other.
     for database in made:
+        database.close()
+
+
+# Every Database made in this run: a whole run makes hundreds, and each keeps a pool of connections.
+_databases: list[Database] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_pools() -> Iterator[None]:
+    """After each test the connections go back to the server; a Database that lives on connects again by itself."""
+    yield
+    for database in _databases:
         database.close()
 
 
