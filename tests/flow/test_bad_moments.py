@@ -7,9 +7,11 @@ import pytest
 from flow_client import Client, until
 
 ITEMS = 6_000
+# The work of a killed worker lies still until its lease is over; the machine may be busy besides.
+FINISH_S = 240.0
 
 
-def generated(count: int, open_share: float = 1.0) -> bytes:
+def generated(count: int) -> bytes:
     """A file of count items of count / 20 customers."""
     lines = ["customer number,customer name,invoice number,invoice date,due date,currency,initial amount,open amount"]
     for number in range(count):
@@ -29,7 +31,7 @@ def test_an_import_survives_the_death_of(client: Client, entity, victim):
     client.platform.kill(victim)
     # While the process is away calls may fail; the import itself must come to its end.
     run = None
-    end = time.monotonic() + 120
+    end = time.monotonic() + FINISH_S
     while time.monotonic() < end:
         answer = client.request("GET", f"/v1/imports/{started['importId']}")
         if answer.status_code == 200 and answer.json()["state"] in ("APPLIED", "FAILED"):
@@ -47,7 +49,7 @@ def test_an_import_survives_the_death_of(client: Client, entity, victim):
         [total] = answer.json()["totals"]
         return total["itemCount"] == ITEMS and float(total["total"]["amount"]) == wanted
 
-    until(figures, "each item once in the figures", 60)
+    until(figures, "each item once in the figures", FINISH_S)
     again = client.upload(entity, content)
     assert again["rowCounts"]["unchanged"] == ITEMS
 
@@ -75,7 +77,7 @@ def test_each_message_leaves_at_most_once_though_its_sender_is_killed(client: Cl
             lambda: client.request("POST", f"/v1/actions/{action['actionId']}:send", json={}).status_code in (200, 409),
             "the sender to be back",
         )
-    ended = until(message, "the message to end", 200)
+    ended = until(message, "the message to end", FINISH_S)
     arrived = client.mails("compta@killed.example.com")
     assert len(arrived) <= 1
     assert ended["state"] in ("SENT", "UNKNOWN")

@@ -46,6 +46,8 @@ OPTIONS = [
     ("grpc.max_send_message_length", MESSAGE_MAX_BYTES),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
+    # A channel's back-off is its own: another one to the same address that has just failed says nothing about this.
+    ("grpc.use_local_subchannel_pool", 1),
 ]
 
 Metadata = tuple[tuple[str, str], ...]

@@ -31,7 +31,8 @@ def address(app: Flask) -> Iterator[str]:
     thread.join(timeout=5)
 
 
-@pytest.fixture(scope="session")
+# Ended with its module: a second Playwright in the same process needs the first one gone.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
     sync_api = pytest.importorskip("playwright.sync_api")
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

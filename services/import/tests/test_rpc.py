@@ -69,7 +69,6 @@ def test_questions_are_answered_once_per_layout(service):
     assert state(run) == "QUESTIONS"
     assert [(question.code, question.column, list(question.options)) for question in run.questions] == [
         ("dateOrder", "Invoice Date", ["DMY", "MDY"]),
-        ("dateOrder", "Due Date", ["DMY", "MDY"]),
     ]
     assert run.questions[0].evidence[1].examples[0] == "03/04/2026 = 2026-03-04"
     with refused(grpc.StatusCode.FAILED_PRECONDITION, "QUESTIONS_OPEN"):
