@@ -144,8 +144,10 @@ def credit_to_proto(unit: usecases.UnitCredit, today: date) -> pb.Credit:
     )
     if stands.limit is not None:
         message.limit.CopyFrom(_limit(stands.limit))
-        message.available.CopyFrom(money.to_proto(stands.limit.amount - stands.exposure))
-        message.over_limit.CopyFrom(_in(stands, max((stands.exposure - stands.limit.amount).minor_units, 0)))
+    if stands.available is not None:
+        message.available.CopyFrom(money.to_proto(stands.available))
+    if stands.over_limit is not None:
+        message.over_limit.CopyFrom(money.to_proto(stands.over_limit))
     return message
 
 

@@ -42,14 +42,15 @@ def dso(
     session: Session, as_of: date, scope: Scope, agings: list[domain.Aging], *, simple: bool = False
 ) -> dict[str, domain.Dso]:
     """DSO per currency as of a day, from the aging of that day."""
-    sales = store.sales_minor(session, as_of, scope, as_of.replace(day=1) - SALES_WINDOW)
+    since = as_of.replace(day=1) - SALES_WINDOW
+    if simple:
+        since = as_of - timedelta(days=domain.SIMPLE_WINDOW_DAYS - 1)
+    sales = store.sales_minor(session, as_of, scope, since)
     found = {}
     for total in agings:
         by_month = sales.get(total.currency, {})
         if simple:
-            window_start = as_of - timedelta(days=domain.SIMPLE_WINDOW_DAYS - 1)
-            window = store.sales_minor(session, as_of, scope, window_start).get(total.currency, {})
-            value = domain.simple_dso(total.total_minor, sum(window.values()))
+            value = domain.simple_dso(total.total_minor, sum(by_month.values()))
         else:
             value = domain.count_back_dso(total.total_minor, by_month, as_of)
         current_minor = total.debit_minor - total.overdue_minor

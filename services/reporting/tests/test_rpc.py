@@ -361,6 +361,21 @@ def test_dso_says_its_inputs(database, stub):
     assert value.overdue_days == pytest.approx(46 * 100 / 150)
 
 
+def test_simple_dso_takes_the_sales_of_ninety_days_each_currency_apart(database, stub):
+    deliver(
+        database,
+        HANDLERS,
+        facts(
+            invoice(new_id(), "1", date(2026, 6, 18), date(2026, 7, 18), 100),
+            invoice(new_id(), "2", date(2026, 6, 17), date(2026, 7, 17), 900, [(date(2026, 7, 1), -900)]),
+            invoice(new_id(), "3", date(2026, 9, 1), date(2026, 9, 30), 30, currency="USD"),
+            invoice(new_id(), "4", date(2026, 8, 1), date(2026, 8, 31), 60, [(date(2026, 9, 1), -60)], currency="USD"),
+        ),
+    )
+    found = stub.GetDso(pb.GetDsoRequest(method=pb.DSO_METHOD_SIMPLE), timeout=TIMEOUT_S)
+    assert {value.currency: value.days for value in found.values} == {"EUR": 90.0, "USD": 30.0}
+
+
 def test_another_tenants_and_another_entitys_rows_are_not_seen(database, stub, as_tenant, tenant, grpc_in_process):
     with as_tenant(new_id()):
         deliver(database, HANDLERS, facts(invoice(new_id(), "1", date(2026, 9, 1), date(2026, 9, 30), 450)))
