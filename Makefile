@@ -22,7 +22,7 @@ GOOGLEAPIS_STAMP := $(BUILD)/googleapis/.stamp
 ASSETS_STAMP := libs/ui/ui/static/vendor/.stamp
 READY := $(MEMBERS_STAMP) $(PROTOS_STAMP)
 
-.PHONY: help up test test-rule test-service test-bus test-contract test-flow test-browser lint format protos assets lock \
+.PHONY: help up test test-rule test-service test-bus test-contract test-flow test-browser test-long lint format protos assets lock \
 	api-key bench buf-breaking clean
 
 help: ## List every target
@@ -60,14 +60,17 @@ test-flow: $(TESTABLE) ## All processes on this machine, over HTTP and SMTP
 test-browser: $(TESTABLE) ## The real pages in Chromium
 	@$(PY) -m pytest -q --level browser $(ARGS)
 
+test-long: $(TESTABLE) ## Rules and services with ten times as many examples, steps and bad rows
+	@QUITTANCE_LONG=1 $(PY) -m pytest -q --timeout=3600 --level rule --level service $(ARGS)
+
 bench: $(READY) ## Seconds per stage of importing 100,000 items, and the ratio to a raw COPY
 	@$(PY) tests/bench/import_bench.py
 
 # ---- environment -----------------------------------------------------------------------------------------------------
 $(VENV)/bin/uv:
-	@if [ -z "$(PYTHON)" ]; then echo "Quittance needs Python 3.11 or newer: install it, or say where it is with PYTHON=/path/to/python make $(MAKECMDGOALS)" >&2; exit 1; fi
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Quittance needs Python 3.11 or newer: install it, or say where it is with PYTHON=/path/to/python make $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "==> virtual environment (.venv, $$($(PYTHON) --version))"
-	@$(PYTHON) -m venv $(VENV) || { echo "python could not make a virtual environment: install its venv module (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { echo "python could not make a virtual environment: install its venv module (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	@mkdir -p $(BUILD)
 	@awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' requirements.lock > $(BUILD)/uv.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(BUILD)/uv.txt
@@ -85,7 +88,7 @@ $(MEMBERS_STAMP): $(ENV_STAMP) $(addsuffix /pyproject.toml,$(MEMBERS))
 	@touch $@
 
 lock: | $(VENV)/bin/uv ## Resolve all members' dependencies anew into requirements.lock (hashes, no registry)
-	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-annotate --group dev \
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-annotate --group dev --constraints libs/stack/constraints.txt \
 		--python-version 3.11 $(if $(UPGRADE),--upgrade) $(addprefix --no-emit-package ,$(shell sed -n 's/^name = "\(.*\)"/\1/p' $(addsuffix /pyproject.toml,$(MEMBERS)))) \
 		pyproject.toml -o requirements.lock
 	@echo "requirements.lock: $$(grep -c '^[a-z0-9].*==' requirements.lock) packages"
@@ -127,7 +130,7 @@ format: $(ENV_STAMP) ## Rewrite the Python files in the house style
 
 buf-breaking: $(READY) $(GOOGLEAPIS_STAMP) ## Refuse contracts that break those of the main branch
 	@rm -rf $(BUILD)/against && mkdir -p $(BUILD)/against/.quittance/build
-	@git archive $(or $(AGAINST),main) protos buf.yaml | tar -x -C $(BUILD)/against
+	@git archive $(or $(AGAINST),main) protos buf.yaml | tar -x -f - -C $(BUILD)/against
 	@cp -r $(BUILD)/googleapis $(BUILD)/against/.quittance/build/googleapis
 	@$(VENV)/bin/buf breaking --against $(BUILD)/against
 

@@ -8,7 +8,7 @@ from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import ui
-from gateway import auth, docs, errors, health, live, openapi, transcode, uploads, web
+from gateway import auth, docs, documents, errors, health, live, openapi, transcode, upload_parts, uploads, web
 from gateway.config import Settings
 from kit import telemetry
 from kit.db import Database
@@ -45,6 +45,8 @@ def create(settings: Settings | None = None, database: Database | None = None) -
     app.extensions["catalog"] = catalog
     transcode.register(app, catalog)
     uploads.register(app)
+    upload_parts.register(app)
+    documents.register(app)
     live.register(app)
     openapi.register(app, catalog)
     health.register(app, settings, database)

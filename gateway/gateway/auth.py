@@ -4,10 +4,8 @@ import hmac
 import logging
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, request
@@ -19,7 +17,7 @@ from gateway.limits import Limiter, Rate
 from gateway.usecases import SignedIn
 from kit import auth as kit_auth
 from kit.clock import utc_now
-from kit.context import Caller, acting_as
+from kit.context import Caller, acting_as, speaking
 from kit.db import Database
 from kit.errors import Code, Refused
 
@@ -99,6 +97,7 @@ class Gate:
             self.check_csrf(signed_in)
             caller = signed_in.caller
         self.limiter.take(self.api_rate, f"{caller.tenant_id}:{caller.subject}")
+        speak()
         return self.tokens.for_caller(caller)
 
     def _key_caller(self, header: str) -> Caller:
@@ -199,14 +198,24 @@ def drop_cookie(response: BaseResponse, name: str) -> None:
 
 def act_as(caller: Caller) -> None:
     """The rest of this request is done for the caller: calls to services carry his token."""
-    stack = g.setdefault("acting", ExitStack())
-    stack.enter_context(acting_as(caller))
+    speak()
+    _stack().enter_context(acting_as(caller))
 
 
-def for_caller(work: Callable[[], Any], caller: Caller) -> Any:
-    """Runs work for a caller, for pieces that are made after the request itself has ended."""
-    with acting_as(caller):
-        return work()
+def speak() -> None:
+    """Every call of this request to a service asks for answers in the language of the request, see language()."""
+    if not g.get("speaks"):
+        g.speaks = True
+        _stack().enter_context(speaking(language()))
+
+
+def language() -> str:
+    """The language of this request: the person's own choice, else what his browser or program asks for; en or fr."""
+    return current_app.extensions["ui"].languages.language()
+
+
+def _stack() -> ExitStack:
+    return g.setdefault("acting", ExitStack())
 
 
 def register(app: Flask, settings: Settings, database: Database) -> None:

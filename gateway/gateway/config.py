@@ -29,7 +29,11 @@ class Settings(ServiceSettings):
 
     # Bodies: JSON stays below what one gRPC message may carry, files come in pieces.
     body_max_bytes: int = Field(default=4_000_000, ge=1024)
-    upload_max_bytes: int = Field(default=200 * MIB, ge=1024)
+    upload_max_bytes: int = Field(default=2048 * MIB, ge=1024)
+    # File store of the import service, whose documents are served here by signed addresses; empty: the same as ours.
+    document_store_url: str = ""
+    # Documents of items: all of one form together.
+    document_form_max_bytes: int = Field(default=200 * MIB, ge=1024)
     upload_timeout_s: float = Field(default=600.0, gt=0)
     rpc_timeout_s: float = Field(default=10.0, gt=0)
     live_max_s: float = Field(default=120.0, gt=0)

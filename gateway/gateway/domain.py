@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kit.errors import Code, Refused
 
 # Said by services to services; no role holds them.
-INTERNAL_PERMISSIONS = frozenset({"ledger:load", "events:read"})
+INTERNAL_PERMISSIONS = frozenset({"ledger:load", "events:read", "mail:internal"})
 ANYONE = "anyone"
 UPLOAD = frozenset({"imports:read", "imports:write"})
 
@@ -38,7 +38,7 @@ _MANAGE = _COLLECT | {
     "credit:write", "scenarios:write", "templates:write", "promises:exceed", "imports:write", "entities:write",
     "users:read",
 }  # fmt: skip
-_EVERYTHING = _MANAGE | {"users:write", "api_keys:read", "api_keys:write"}
+_EVERYTHING = _MANAGE | {"users:write", "api_keys:read", "api_keys:write", "sources:write", "audit:read"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ ROLES: dict[str, Role] = {
             "financial_controller",
             "Financial controller",
             "Contrôleur financier",
-            _LOOK | {"imports:read", "links:read", "users:read"},
+            _LOOK | {"imports:read", "links:read", "users:read", "audit:read"},
         ),
         Role("executive", "Executive", "Direction", _LOOK),
         Role("guest", "Guest", "Invité", frozenset({"entities:read", "accounts:read", "items:read", "reports:read"})),

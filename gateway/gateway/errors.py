@@ -6,10 +6,12 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from flask import Flask, Response, g, jsonify, render_template, request
+from flask import Flask, Response, current_app, g, jsonify, render_template, request
 from opentelemetry import trace
 from werkzeug.exceptions import HTTPException
 
+from gateway import texts
+from gateway.auth import SAFE_METHODS, language
 from kit.errors import Code, Refused
 from kit.grpc_server import refusal_for
 from kit.ids import new_id
@@ -37,6 +39,7 @@ STATUS_BY_CODE = {
 # Reasons that say more exactly than their code what HTTP has a word for.
 STATUS_BY_REASON = {
     "FILE_TOO_LARGE": 413,
+    "DOCUMENT_TOO_LARGE": 413,
     "BODY_TOO_LARGE": 413,
     "UNSUPPORTED_MEDIA_TYPE": 415,
     "METHOD_NOT_ALLOWED": 405,
@@ -94,7 +97,7 @@ def camel_path(path: str) -> str:
 
 def problem(refused: Refused) -> Response:
     """The refusal as application/problem+json (RFC 9457), its stable reason as the type."""
-    refused = safe(refused)
+    refused = texts.CATALOG.refusal(safe(refused), language())
     status = status_of(refused)
     body: dict[str, Any] = {
         "type": TYPE_PREFIX + refused.reason,
@@ -118,6 +121,11 @@ def problem(refused: Refused) -> Response:
     response.content_type = PROBLEM
     _add_headers(response, refused, status)
     return response
+
+
+def gettext(message: str) -> str:
+    """A message in the reader's language."""
+    return current_app.extensions["ui"].languages.gettext(message)
 
 
 def _add_headers(response: Response, refused: Refused, status: int) -> None:
@@ -144,11 +152,17 @@ def wants_problem() -> bool:
 
 def page(refused: Refused) -> Response:
     """The refusal as a page that says what happened, what did not, and what to do."""
-    refused = safe(refused)
+    refused = texts.CATALOG.refusal(safe(refused), language())
     status = status_of(refused)
     # A sentence of ours for what the caller can act on; the page's own words for everything else.
     text = refused.message if status in (400, 409, 413) else ""
-    shown = render_template("ui/error.html", status=status, text=text, reference=trace_id())
+    # A change that broke off may have been made; only then is that not known.
+    done = ""
+    if status >= 500 and request.method not in SAFE_METHODS:
+        done = gettext("Whether anything was changed is not known: look before you do it again.")
+    shown = render_template(
+        "ui/error.html", status=status, text=text[:1].upper() + text[1:], done=done, reference=trace_id()
+    )
     response = Response(shown, status, mimetype="text/html")
     if refused.message and status in (400, 403, 409, 413, 429):
         # What htmx shows in place when it does not swap.

@@ -8,10 +8,10 @@ from typing import Any
 
 from flask import Flask, Response, current_app, request
 
-from gateway import messages
-from gateway.auth import gate
+from gateway import messages, texts
+from gateway.auth import gate, language
 from gateway.config import Settings
-from kit.context import Caller, acting_as
+from kit.context import Caller, acting_as, speaking
 from kit.errors import Code, Refused
 from kit.grpc_client import channel
 from quittance.importer.v1 import import_service_pb2 as pb
@@ -20,10 +20,17 @@ from quittance.importer.v1.import_service_pb2_grpc import ImportServiceStub
 RECONNECT_MS = 1000
 HEARTBEAT_S = 10.0
 # Names of states in which nothing moves until a person does something.
-STILL = frozenset({"QUESTIONS", "PREVIEWED", "APPLIED", "CANCELLED"})
+STILL = frozenset({"QUESTIONS", "PREVIEWED", "APPLIED", "CANCELLED", "ROLLED_BACK"})
 FAILED = "FAILED"
+STAGES = {
+    "keep": "The file arrives",
+    "read": "The file is read",
+    "plan": "The consequences are worked out",
+    "load": "The rows go to the ledger",
+    "rollBack": "The import is taken back",
+}
 # What a listener needs; preview and mapping are fetched once, not with every step.
-PARTS = ("importId", "state", "rowCounts", "rowsDone", "rowsPerSecond", "failure", "failureCode")
+PARTS = ("importId", "state", "rowCounts", "rowsDone", "rowsPerSecond", "stage", "stageRows", "failure", "failureCode")
 
 
 def register(app: Flask) -> None:
@@ -48,7 +55,8 @@ def events(import_id: str) -> Response:
     except LookupError as error:
         raise Refused(Code.UNAVAILABLE, "SERVICE_UNAVAILABLE", "import is not part of this installation") from error
     # The first look is made before the answer begins: an unknown import is a plain 404.
-    first = _look(stub, import_id, caller, settings)
+    spoken = language()
+    first = _look(stub, import_id, caller, settings, spoken)
     if request.headers.get("Last-Event-ID", "") == f"{first['state']}-end":
         # A browser that comes back after the last event is told to stay away.
         return Response(status=204)
@@ -56,7 +64,7 @@ def events(import_id: str) -> Response:
     if not slots.acquire(blocking=False):
         raise Refused(Code.UNAVAILABLE, "LISTENERS_FULL", "too many listeners; ask again", retry_after_s="2")
     response = Response(
-        _stream(stub, import_id, caller, settings, first),
+        _stream(stub, import_id, caller, settings, first, spoken),
         mimetype="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -64,20 +72,35 @@ def events(import_id: str) -> Response:
     return response
 
 
-def _look(stub: ImportServiceStub, import_id: str, caller: Caller, settings: Settings) -> dict[str, Any]:
-    with acting_as(caller):
+def _look(stub: ImportServiceStub, import_id: str, caller: Caller, settings: Settings, spoken: str) -> dict[str, Any]:
+    # The request's own context has ended when the later looks are made.
+    with acting_as(caller), speaking(spoken):
         answer = stub.GetImport(pb.GetImportRequest(import_id=import_id), timeout=settings.rpc_timeout_s)
     whole = messages.to_json(answer.import_run)
     counts = whole.get("rowCounts", {})
     total = counts.get("accepted") or counts.get("read") or 0
     seen = {name: whole[name] for name in PARTS if name in whole}
-    rate = whole["rowsPerSecond"]
-    left = (total - whole["rowsDone"]) / rate if rate else None
-    return {**seen, "done": whole["rowsDone"], "total": total, "leftSeconds": left, "text": ""}
+    done = whole["stageRows"] if whole["stage"] == "plan" else whole["rowsDone"]
+    return {
+        **seen,
+        "done": done,
+        "total": total,
+        "leftSeconds": whole.get("secondsLeft"),
+        "text": _words(whole, spoken),
+    }
+
+
+def _words(whole: dict[str, Any], spoken: str) -> str:
+    """What is being done, and how fast."""
+    stage, rate = STAGES.get(whole["stage"], ""), round(whole["rowsPerSecond"])
+    if not stage:
+        return ""
+    said = texts.CATALOG.say(stage, spoken)
+    return texts.CATALOG.say(f"{said}; {rate} rows per second", spoken) if rate else said
 
 
 def _stream(
-    stub: ImportServiceStub, import_id: str, caller: Caller, settings: Settings, seen: dict[str, Any]
+    stub: ImportServiceStub, import_id: str, caller: Caller, settings: Settings, seen: dict[str, Any], spoken: str
 ) -> Iterator[str]:
     until = time.monotonic() + settings.live_max_s
     yield f"retry: {RECONNECT_MS}\n\n"
@@ -90,7 +113,7 @@ def _stream(
         if state == FAILED:
             yield _event("failed", f"{state}-end", {**seen, "text": seen.get("failure", "")})
             return
-        if state in STILL:
+        if state in STILL and not seen.get("stage"):
             yield _event("done", f"{state}-end", {**seen, "href": f"/imports/{import_id}"})
             return
         if time.monotonic() >= until:
@@ -101,7 +124,7 @@ def _stream(
         time.sleep(settings.live_poll_s)
         try:
             # A caller's token is younger than five minutes; this stream is shorter than that.
-            seen = _look(stub, import_id, caller, settings)
+            seen = _look(stub, import_id, caller, settings, spoken)
         except Refused as refused:
             if not refused.is_transient:
                 return

@@ -74,6 +74,7 @@ class IdentityRpc(IdentityServiceServicer):
                 request.entity_codes,
                 request.active if request.HasField("active") else None,
                 request.can_upload if request.HasField("can_upload") else None,
+                request.all_entities,
             )
             return pb.UpdateUserResponse(user=user_to_proto(user))
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, UUID, DateTime, Index, LargeBinary, Text, func, select, text, update
+from sqlalchemy import ARRAY, UUID, DateTime, FetchedValue, Index, LargeBinary, Text, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -49,6 +50,8 @@ class UserRow(TenantMixin, Base):
     password_hash: Mapped[str] = mapped_column(Text)
     made_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     last_seen_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # Such as {"accounts_columns": ["open", "collector"]}.
+    preferences: Mapped[dict[str, list[str]]] = mapped_column(JSONB, server_default=FetchedValue())
 
     __table_args__ = (Index("users_email", "email", unique=True),)
 

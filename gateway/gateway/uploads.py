@@ -5,7 +5,7 @@ it is never whole in memory.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from flask import Flask, Response, current_app, jsonify, request
@@ -24,7 +24,7 @@ from quittance.importer.v1.import_service_pb2_grpc import ImportServiceStub
 PIECE_BYTES = 256 * 1024
 # The other parts of the form and the boundaries around them.
 FORM_SPARE_BYTES = 2 * MIB
-FIELDS = ("entity", "object", "mode", "answers", "apply")
+FIELDS = ("entity", "object", "mode", "answers", "controlTotals", "apply", "source", "profile")
 CSRF_FIELDS = ("csrf_token",)
 _TRUE, _FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no", "")
 
@@ -36,6 +36,13 @@ def register(app: Flask) -> None:
         "/v1/imports/<segment:import_id>/rejects.csv",
         "uploads.rejects",
         rejects,
+        methods=["GET"],
+        provide_automatic_options=False,
+    )
+    app.add_url_rule(
+        "/v1/imports/<segment:import_id>/effects.csv",
+        "uploads.effects",
+        effects,
         methods=["GET"],
         provide_automatic_options=False,
     )
@@ -102,7 +109,8 @@ def _form() -> tuple[FileStorage, pb.ImportHeader]:
     strange = [name for name in (*request.form, *request.files) if name not in (*FIELDS, *CSRF_FIELDS, "file")]
     wrong |= {name[:60]: "is no field of this form" for name in strange}
     entity = request.form.get("entity", "").strip()
-    if not entity:
+    source = request.form.get("source", "").strip()
+    if not entity and not source:
         wrong["entity"] = "is required: the code of the entity whose books these are"
     apply = request.form.get("apply", "").strip().lower()
     if apply not in (*_TRUE, *_FALSE):
@@ -115,9 +123,11 @@ def _form() -> tuple[FileStorage, pb.ImportHeader]:
     if kind_text:
         kind = messages.enum_numbers(pb.ImportObject.DESCRIPTOR).get(kind_text, -1)
         if kind < 1:
-            wrong["object"] = "must be one of items, accounts, contacts"
-    header = pb.ImportHeader(entity_code=entity, mode=mode, apply=apply in _TRUE)
+            wrong["object"] = "must be what its rows are, such as items or accounts"
+    header = pb.ImportHeader(entity_code=entity, mode=mode, apply=apply in _TRUE, source_id=source)
+    header.profile_id = request.form.get("profile", "").strip()
     _fill_answers(header, request.form.get("answers", ""), wrong)
+    _fill_totals(header, request.form.get("controlTotals", ""), wrong)
     if files:
         header.file_name = _file_name(files[0].filename or "")
     if wrong:
@@ -135,6 +145,18 @@ def _fill_answers(header: pb.ImportHeader, text: str, wrong: dict[str, str]) -> 
         messages.fill(header, {"answers": given})
     except Refused as refused:
         wrong |= refused.fields or {"answers": 'must be a JSON object such as {"dateOrder": "DMY"}'}
+
+
+def _fill_totals(header: pb.ImportHeader, text: str, wrong: dict[str, str]) -> None:
+    if not text.strip():
+        return
+    try:
+        given = messages.parse_json(text.encode("utf-8", "surrogatepass"))
+        messages.fill(header, {"controlTotals": given})
+    except Refused as refused:
+        wrong |= refused.fields or {
+            "controlTotals": 'must be a JSON list such as [{"currency": "EUR", "itemCount": 12}]'
+        }
 
 
 def _file_name(name: str) -> str:
@@ -159,18 +181,28 @@ def _pieces(header: pb.ImportHeader, stream: IO[bytes]) -> Iterator[pb.UploadFil
 
 def rejects(import_id: str) -> Response:
     """GET /v1/imports/{importId}/rejects.csv: all refused rows as a file."""
+    message = pb.DownloadRejectsRequest(import_id=import_id)
+    return _csv("rejects", import_id, lambda stub, **timeout: stub.DownloadRejects(message, **timeout))
+
+
+def effects(import_id: str) -> Response:
+    """GET /v1/imports/{importId}/effects.csv: what applying would do, row by row, as a file."""
+    message = pb.DownloadEffectsRequest(import_id=import_id)
+    return _csv("effects", import_id, lambda stub, **timeout: stub.DownloadEffects(message, **timeout))
+
+
+def _csv(kind: str, import_id: str, ask: Callable[..., Iterator[Any]]) -> Response:
     settings: Settings = current_app.config["QUITTANCE"]
     caller = gate().api_caller()
-    message = pb.DownloadRejectsRequest(import_id=import_id)
     with acting_as(caller):
-        pieces = _stub(settings).DownloadRejects(message, timeout=settings.upload_timeout_s)
+        pieces = ask(_stub(settings), timeout=settings.upload_timeout_s)
         # The first piece is waited for here, so that a refusal still has a status of its own.
         first = next(pieces, None)
     name = re.sub(r"[^A-Za-z0-9-]", "", import_id)[:40]
     return Response(
         _bytes(first, pieces),
         mimetype="text/csv",
-        headers={"Content-Disposition": f'attachment; filename="rejects-{name}.csv"'},
+        headers={"Content-Disposition": f'attachment; filename="{kind}-{name}.csv"'},
     )
 
 

@@ -253,17 +253,25 @@ def update_user(
     entity_codes: Sequence[str],
     active: bool | None,
     can_upload: bool | None,
+    all_entities: bool = False,
 ) -> UserRow:
     """Changes what is given; a person who loses something is signed out at once.
 
-    Refuses: NOT_FOUND USER_UNKNOWN; INVALID_ARGUMENT ROLE_UNKNOWN; FAILED_PRECONDITION LAST_ADMINISTRATOR.
+    Args: entity_codes, replace those he sees unless empty; all_entities, he sees every entity from now on.
+    Refuses: NOT_FOUND USER_UNKNOWN; INVALID_ARGUMENT ROLE_UNKNOWN, INVALID_FIELDS; PERMISSION_DENIED ROLE_TOO_HIGH;
+    FAILED_PRECONDITION LAST_ADMINISTRATOR.
     """
+    if all_entities and entity_codes:
+        text = "name entities or say all, not both"
+        raise Refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS", text, {"all_entities": text})
     administrators = store.active_administrators(session)
     user = store.user(session, user_id, for_update=True)
     if user is None:
         raise Refused(Code.NOT_FOUND, "USER_UNKNOWN", "there is no such user")
     _check_may_give(caller, role or user.role, user.can_upload if can_upload is None else can_upload)
-    _check_scope(caller, entity_codes or user.entity_codes)
+    _check_scope(caller, user.entity_codes)
+    if entity_codes or all_entities:
+        _check_scope(caller, entity_codes)
     loses = (role is not None and role != domain.ADMINISTRATOR) or active is False
     if loses and administrators == [user.user_id]:
         raise Refused(
@@ -271,7 +279,7 @@ def update_user(
         )
     if role is not None:
         user.role = role
-    if entity_codes:
+    if entity_codes or all_entities:
         user.entity_codes = sorted(set(entity_codes))
     if active is not None:
         user.active = active

@@ -140,13 +140,15 @@ class FakeLedger(ledger_grpc.LedgerServiceServicer):
     def __init__(self) -> None:
         self.requests: list[Any] = []
         self.callers: list[Any] = []
+        self.languages: list[str] = []
         self.answer: Any = None
 
     def _answered(self, request: Any) -> Any:
-        from kit.context import current_caller
+        from kit.context import current_caller, language
 
         self.requests.append(request)
         self.callers.append(current_caller())
+        self.languages.append(language())
         answer = self.answer(request) if callable(self.answer) else self.answer
         if isinstance(answer, Exception):
             raise answer
@@ -178,6 +180,7 @@ class FakeImport(importer_grpc.ImportServiceServicer):
         self.looks = 0
         self.rejects: list[bytes] = []
         self.refusal: Exception | None = None
+        self.languages: list[str] = []
 
     def UploadFile(self, request_iterator, context):
         self.pieces = []
@@ -193,6 +196,9 @@ class FakeImport(importer_grpc.ImportServiceServicer):
     def GetImport(self, request, context):
         if self.refusal:
             raise self.refusal
+        from kit.context import language
+
+        self.languages.append(language())
         state = self.states[min(self.looks, len(self.states) - 1)]
         self.looks += 1
         return importer.GetImportResponse(import_run=importer.Import(import_id=request.import_id, state=state))

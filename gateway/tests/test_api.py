@@ -232,6 +232,38 @@ def test_permissions_of_a_person_hold_in_the_api(platform, client, add_user):
     assert (refused.status_code, refused.json["reason"]) == (403, "PERMISSION_MISSING")
 
 
+# ---- languages -------------------------------------------------------------------------------------------------------
+
+
+def test_every_call_asks_the_services_in_the_language_of_the_program(platform, client, bearer):
+    platform.ledger.answer = ledger.GetAccountResponse()
+    for header, spoken in (("fr-CA,fr;q=0.9", "fr"), ("de, fr;q=0.5", "fr"), ("en-GB", "en"), ("", "en")):
+        answer = client.get(f"/v1/accounts/{ID}", headers={**bearer, "Accept-Language": header})
+        assert answer.status_code == 200, answer.text
+        assert platform.ledger.languages[-1] == spoken
+
+
+def test_every_call_asks_the_services_in_the_language_the_person_has_chosen(platform, client, add_user):
+    platform.ledger.answer = ledger.GetAccountResponse()
+    sign_in(client, add_user("executive", language="fr"))
+    assert client.get(f"/v1/accounts/{ID}", headers={"Accept-Language": "en"}).status_code == 200
+    assert platform.ledger.languages[-1] == "fr"
+
+
+def test_refusals_of_services_and_of_the_gateway_itself_are_in_the_language_of_the_program(platform, client, bearer):
+    french = {**bearer, "Accept-Language": "fr"}
+    platform.ledger.answer = Refused(Code.NOT_FOUND, "ANY", "the database cannot be reached")
+    assert client.get(f"/v1/accounts/{ID}", headers=french).json["detail"] == "la base de données est injoignable"
+    assert client.get(f"/v1/accounts/{ID}", headers=bearer).json["detail"] == "the database cannot be reached"
+    wrong = client.get("/v1/accounts/no-uuid", headers=french).json
+    assert wrong["fields"] == {"accountId": "n'est pas un identifiant (UUID)"}
+    assert wrong["detail"] == "accountId: n'est pas un identifiant (UUID)"
+    own = client.post("/v1/entities", json={"cod": "x"}, headers=french).json
+    assert own["fields"] == {"cod": "n'est pas un champ de cet appel"}
+    unknown = client.get("/v1/me", headers={"Accept-Language": "fr"}).json
+    assert unknown["detail"].startswith("connectez-vous")
+
+
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -372,9 +404,9 @@ def test_openapi_is_complete(client, app):
     document = client.get("/openapi.json").json
     assert document["openapi"].startswith("3.1")
     for route in app.extensions["catalog"].routes:
-        from gateway.openapi import _path
+        from gateway.openapi.writer import path_of
 
-        operation = document["paths"][_path(route)][route.verb.lower()]
+        operation = document["paths"][path_of(route)][route.verb.lower()]
         assert operation["description"], route.rpc_path
         assert operation["x-permission"] == route.needs
     ids = [each["operationId"] for path in document["paths"].values() for each in path.values()]

@@ -54,6 +54,24 @@ def test_users_are_added_listed_and_changed(identity, group):
     assert not second.next_page_token
 
 
+def test_a_limit_to_some_entities_can_be_taken_away_again(identity, group, database, grpc_in_process):
+    stub = identity()
+    user_id = stub.CreateUser(_user(f"{new_id()}@example.com", entity_codes=["FR01"]), timeout=5).user.user_id
+    # An empty list alone is no wish: a change of something else leaves the limit.
+    kept = stub.UpdateUser(pb.UpdateUserRequest(user_id=user_id, can_upload=True), timeout=5).user
+    assert list(kept.entity_codes) == ["FR01"]
+    with refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS"):
+        stub.UpdateUser(pb.UpdateUserRequest(user_id=user_id, all_entities=True, entity_codes=["FR01"]), timeout=5)
+    freed = stub.UpdateUser(pb.UpdateUserRequest(user_id=user_id, all_entities=True), timeout=5).user
+    assert list(freed.entity_codes) == []
+    # Who sees some entities only can neither take a limit away nor put one on somebody who sees all.
+    scoped = caller_of(group.tenant_id, *domain.all_permissions(), entities={"FR01"})
+    narrow = IdentityServiceStub(grpc_in_process(DEFINITION, database, scoped))
+    for change in ({"all_entities": True}, {"entity_codes": ["FR01"]}, {"active": False}):
+        with refused(Code.PERMISSION_DENIED, "ROLE_TOO_HIGH"):
+            narrow.UpdateUser(pb.UpdateUserRequest(user_id=user_id, **change), timeout=5)
+
+
 def test_refusals_about_users(identity, group):
     stub = identity()
     with refused(Code.ALREADY_EXISTS, "EMAIL_TAKEN"):

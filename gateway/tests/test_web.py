@@ -1,5 +1,6 @@
 """Signing in, sessions, forms of the web app: what a browser sees, and what other sites cannot do."""
 
+import html
 import re
 import statistics
 import time
@@ -11,10 +12,11 @@ from sqlalchemy import text
 
 from gateway import store, usecases
 from gateway.passwords import passwords
-from gateway.web import framed, needs, signed_in, stubs, toast, wants_part
+from gateway.web import _lists, framed, needs, signed_in, stubs, toast, wants_part
 from kit.clock import utc_now
 from kit.errors import Code, Refused
 from quittance.ledger.v1 import ledger_service_pb2 as ledger
+from quittance.reporting.v1 import reporting_service_pb2 as reporting_pb
 
 from .conftest import PASSWORD, csrf_of, sign_in
 
@@ -318,6 +320,109 @@ def test_errors_are_pages_for_people_and_problems_for_programs(site, group, plat
     french = site.get("/nothing-here", headers={**HTML, "Accept-Language": "fr"})
     assert 'lang="fr"' in french.text
     assert "There is nothing" not in french.text
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "status", "english", "french"),
+    [
+        (Code.INVALID_ARGUMENT, "INVALID_FIELDS", 400, "Something in it cannot be used", "Un élément ne peut pas"),
+        (Code.PERMISSION_DENIED, "PERMISSION_MISSING", 403, "This page is not for your role", "Cette page n'est pas"),
+        (Code.NOT_FOUND, "ACCOUNT_UNKNOWN", 404, "There is nothing at this address", "Il n'y a rien à cette"),
+        (Code.FAILED_PRECONDITION, "CASE_CLOSED", 409, "This cannot be done as things stand now", "C'est impossible"),
+        (Code.INVALID_ARGUMENT, "BODY_TOO_LARGE", 413, "This is too large to be taken", "C'est trop volumineux"),
+        (Code.RESOURCE_EXHAUSTED, "TOO_FAST", 429, "That was too fast", "Trop de demandes à la fois"),
+        (Code.INTERNAL, "INTERNAL", 500, "Something went wrong on our side", "Une erreur est survenue de notre côté"),
+        (Code.UNAVAILABLE, "UNAVAILABLE", 503, "A part of Quittance does not answer", "Une partie de Quittance"),
+    ],
+)
+def test_an_error_page_has_a_true_headline_and_says_what_to_do(app, code, reason, status, english, french):
+    @app.get("/trial/refuse")
+    def refuse():
+        raise Refused(code, reason, "some words of a service")
+
+    client = app.test_client()
+    for tongue, headline in (("en", english), ("fr", french)):
+        page = client.get("/trial/refuse", headers={**HTML, "Accept-Language": tongue})
+        assert page.status_code == status
+        heading = re.search(r"<h1>(.*?)</h1>\s*(.*?)<p class=\"muted", page.text, re.DOTALL)
+        assert heading
+        assert html.unescape(heading[1]).replace("\u2019", "'").startswith(headline)
+        # What to do stands below it, whatever a service had to say.
+        todo = re.findall(r"<p>(.*?)</p>", heading[2])[-1]
+        assert todo
+        assert todo != "Some words of a service"
+        assert ("Something went wrong" in page.text) is (status == 500 and tongue == "en")
+
+
+def test_a_change_that_broke_off_is_not_said_to_have_changed_nothing(app):
+    @app.route("/trial/broken", methods=["GET", "POST"])
+    def broken():
+        raise Refused(Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "")
+
+    client = app.test_client()
+    said = re.compile(r'<p class="muted small">(.*?)</p>')
+    assert said.search(client.get("/trial/broken", headers=HTML).text)[1] == "Nothing was changed."
+    posted = client.post("/trial/broken", headers=HTML)
+    assert posted.status_code == 504
+    assert said.search(posted.text)[1].startswith("Whether anything was changed is not known")
+
+
+@pytest.mark.parametrize(
+    ("address", "known"),
+    [
+        ("/agenda?mine=1&sort=account_name", True),
+        ("/accounts", True),
+        ("https://evil.example/agenda", False),
+        ("//evil.example/agenda", False),
+        ("/settings", False),
+        ("/agenda/../settings", False),
+        ("javascript:alert(1)", False),
+        ("/accounts?query=" + "x" * 2000, False),
+    ],
+)
+def test_a_sheet_goes_back_to_our_own_lists_only(app, address, known):
+    with app.test_request_context("/accounts/1", query_string={"from": address}):
+        assert _lists.came_from("/fallback") == (address if known else "/fallback")
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Reporting behind the rail: how often it is asked, and what it says."""
+
+    class Reporting:
+        asked = 0
+        refusal: Refused | None = None
+
+        def GetDashboard(self, request, timeout):
+            self.asked += 1
+            if self.refusal:
+                raise self.refusal
+            return reporting_pb.GetDashboardResponse(actions_due=37, answers_waiting=2, cases_open=0)
+
+    fake = Reporting()
+    monkeypatch.setattr("gateway.web.Stubs.reporting", fake)
+    return fake
+
+
+def test_the_rail_counts_what_waits_with_one_question_for_many_pages(site, group, platform, counted):
+    sign_in(site, group.email)
+    for _ in range(3):
+        page = site.get("/profile")
+        assert re.search(r'href="/agenda"[^>]*>.*?Agenda<span class="count">37</span>', page.text)
+        assert re.search(r'href="/answers"[^>]*>.*?Answers<span class="count">2</span>', page.text)
+        # Nothing waits: no figure.
+        assert not re.search(r'Disputes<span class="count">', page.text)
+    assert counted.asked == 1
+
+
+def test_no_page_waits_twice_for_counts_that_cannot_be_had(site, group, platform, counted):
+    counted.refusal = Refused(Code.UNAVAILABLE, "SERVICE_UNAVAILABLE", "away")
+    sign_in(site, group.email)
+    for _ in range(3):
+        page = site.get("/profile")
+        assert page.status_code == 200
+        assert 'class="count"' not in page.text
+    assert counted.asked == 1
 
 
 def test_a_role_without_the_right_gets_a_page_that_says_so(site, platform, add_user):

@@ -1,5 +1,6 @@
 """Chromium, one platform with the sample group, and people who sit in front of its pages."""
 
+import json
 import os
 import re
 import secrets
@@ -14,6 +15,8 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 from stack.harness import Platform
 
 TODAY = "2026-09-15"
+# The example of the IBAN registry for France.
+IBAN = "FR1420041010050500013M02606"
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
@@ -26,7 +29,10 @@ PHONE = {"width": 390, "height": 844}
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Platform]:
     """The running platform."""
-    with Platform.started(sample=True, QUITTANCE_TODAY=TODAY) as started:
+    bank = {"FR01": {"holder": "Sample Outillage SAS", "iban": IBAN, "currency": "EUR"}}
+    with Platform.started(
+        sample=True, QUITTANCE_TODAY=TODAY, QUITTANCE_PORTAL_BANK_ACCOUNTS=json.dumps(bank)
+    ) as started:
         yield started
 
 

@@ -10,13 +10,20 @@ from flow_client import Client
 from stack.harness import Platform
 
 TODAY = "2026-09-15"
+# Here processes are killed by the dozen: their work lies still for seconds, not for the minute it may in earnest.
+SETTINGS = {
+    "QUITTANCE_TODAY": TODAY,
+    "QUITTANCE_JOB_LEASE_S": "10",
+    "QUITTANCE_JOB_SWEEP_S": "2",
+    "QUITTANCE_NOTIFICATION_MAIL_RETRY_DELAYS_S": "[1, 1, 1, 1, 2, 2, 2, 5, 5, 5, 5, 5, 5, 5, 5, 5]",
+}
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Platform]:
     """The running platform."""
-    with Platform.started(QUITTANCE_TODAY=TODAY) as started:
+    with Platform.started(**SETTINGS) as started:
         yield started
 
 

@@ -28,9 +28,11 @@ from quittance.gateway.v1.identity_service_pb2_grpc import IdentityServiceStub
 from quittance.importer.v1 import import_service_pb2
 from quittance.importer.v1.import_service_pb2_grpc import ImportServiceStub
 from quittance.ledger.v1 import ledger_service_pb2
+from quittance.ledger.v1.customer_service_pb2_grpc import CustomerServiceStub
 from quittance.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from quittance.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
 from quittance.portal.v1.portal_service_pb2_grpc import PortalServiceStub
+from quittance.reporting.v1 import reporting_service_pb2
 from quittance.reporting.v1.reporting_service_pb2_grpc import ReportingServiceStub
 from quittance.scenario.v1.scenario_service_pb2_grpc import ScenarioServiceStub
 
@@ -42,6 +44,9 @@ RPC_TIMEOUT_S = 10.0
 ENTITIES_KEPT_S = 30.0
 FRESHNESS_KEPT_S = 10.0
 AROUND_TIMEOUT_S = 2.0
+# What waits for somebody: one question in so many seconds for all who see the same, and none twice while nobody answers.
+COUNTS_KEPT_S = 10.0
+COUNTS_TIMEOUT_S = 1.0
 KEPT_MAX = 1000
 
 # Mails bring their own inline styles; nothing else of theirs comes alive.
@@ -94,6 +99,10 @@ class Stubs:
     @cached_property
     def ledger(self) -> LedgerServiceStub:
         return self._of(LedgerServiceStub, "ledger")
+
+    @cached_property
+    def customers(self) -> CustomerServiceStub:
+        return self._of(CustomerServiceStub, "ledger")
 
     @cached_property
     def importer(self) -> ImportServiceStub:
@@ -342,6 +351,34 @@ def _freshness() -> ui.Freshness | None:
     )
 
 
+def counts_of(figures: reporting_service_pb2.GetDashboardResponse) -> dict[str, int]:
+    """What waits for a person, by key of the rail, from the dashboard's figures."""
+    return {
+        "agenda": figures.actions_due,
+        "answers": figures.answers_waiting,
+        "promises": figures.promises_due,
+        "disputes": figures.cases_open,
+    }
+
+
+def _nav_counts() -> dict[str, int]:
+    """The counts in the rail: the view's own (g.nav_counts), else one kept answer of reporting over all entities."""
+
+    def ask() -> tuple:
+        try:
+            found = stubs().reporting.GetDashboard(
+                reporting_service_pb2.GetDashboardRequest(), timeout=COUNTS_TIMEOUT_S
+            )
+        except Refused as error:
+            # Kept as well: while reporting is away no page waits for it twice.
+            log.warning("no counts in the rail: %s", error)
+            return (("", 0),)
+        return tuple(counts_of(found).items())
+
+    own = g.get("nav_counts")
+    return own if own is not None else dict(_kept("rail_counts", "reports:read", COUNTS_KEPT_S, ask))
+
+
 def home_href() -> str:
     """The first page of the person's role."""
     person = gate().signed_in()
@@ -357,7 +394,7 @@ def _rail() -> dict[str, str]:
 
 
 def _shell() -> ui.Shell:
-    """What libs/ui shows around the page. A view adds counts with g.nav_counts."""
+    """What libs/ui shows around the page. A view that knows the counts of the rail sets g.nav_counts."""
     person = gate().signed_in() if "gate" in current_app.extensions else None
     if person is None or not g.get("admitted"):
         return ui.Shell(csrf_token=csrf_token())
@@ -371,7 +408,7 @@ def _shell() -> ui.Shell:
     if len(choices) == 1:
         current = choices[0]
     return ui.Shell(
-        navigation=ui.workspace_navigation(_rail(), g.get("nav_counts")),
+        navigation=ui.workspace_navigation(_rail(), _nav_counts()),
         home_href=home_href(),
         business_date=business_today(),
         entity=current if choices else None,

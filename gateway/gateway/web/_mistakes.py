@@ -5,6 +5,7 @@ from markupsafe import Markup
 
 from gateway.web import gettext
 from kit.errors import Code, Refused
+from kit.money import CURRENCIES, AmbiguousAmount, exponent
 
 # What a person can put right himself. Everything else (unknown, not permitted, away) has a page of its own.
 ORDINARY = frozenset(
@@ -31,6 +32,18 @@ def by_field(error: Refused) -> dict[str, str]:
     return {_snake(path): text for path, text in error.fields.items()}
 
 
+def amount_text(error: ValueError, currency: str) -> str:
+    """What to do about an amount that Money.read did not take."""
+    decimals = exponent(currency) if currency in CURRENCIES else 2
+    example = f"1250.{'0' * decimals}" if decimals else "1250"
+    if isinstance(error, AmbiguousAmount):
+        return gettext(
+            "This can be read in two ways: write all decimals, and no sign between thousands, such as %(example)s.",
+            example=example,
+        )
+    return gettext("Write an amount such as %(example)s.", example=example)
+
+
 def say(text: str) -> None:
     """Puts the mistake above the page that is rendered next in this request."""
     banner = get_template_attribute("ui/macros.html", "banner")
@@ -50,6 +63,10 @@ def _sentence(reason: str) -> str:
     return {
         "ACTION_ALREADY_SENT": gettext("This e-mail has already been sent. It was not sent again."),
         "ACTION_NOT_OWED": gettext("Paid, held or answered in between. The e-mail was not sent."),
+        "ITEM_NOT_COLLECTABLE": gettext(
+            "A ticked item was paid, held or answered in between. The e-mail was not sent; look at the items again."
+        ),
+        "MESSAGE_EMPTY": gettext("The message has no text. Write one, or skip the step."),
         "ACTION_ENDED": gettext("This action is over."),
         "ACTION_IS_A_MESSAGE": gettext("This step is an e-mail: send it, or skip it."),
         "NOTHING_COLLECTABLE": gettext("Paid in between. The e-mail was not sent."),

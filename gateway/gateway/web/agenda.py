@@ -1,21 +1,27 @@
 """The day's work: the agenda, one action (an e-mail to compose or a call to make), messages as sent."""
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Response, g, redirect, render_template, request, url_for
+from markupsafe import Markup
 
 from gateway.web import (
     RPC_TIMEOUT_S,
+    _lists,
     _mistakes,
     can,
+    counts_of,
     framed,
     gettext,
     language,
-    me,
     needs,
     selected_entity,
     stubs,
     toast,
 )
-from gateway.web.customers import HOLD_CHIPS, hold_kind, hold_name
+from gateway.web._customer_words import HOLD_CHIPS, hold_kind, hold_name
 from kit.clock import business_today
 from kit.errors import Refused
 from quittance.ledger.v1 import ledger_service_pb2
@@ -26,7 +32,6 @@ from quittance.scenario.v1 import scenario_service_pb2 as pb
 
 blueprint = Blueprint("agenda", __name__)
 
-ROWS_PER_PAGE = 200
 # The hashtags shown before anything is typed; all others follow.
 COMMON_TAGS = (
     "#contact_salutation",
@@ -88,42 +93,21 @@ def _group(action: action_pb2.Action, today: str) -> str:
     return gettext("Late") if action.due_on < today else gettext("Today")
 
 
-def _actions(state: str = "") -> pb.ListActionsResponse:
-    entity = selected_entity()
-    terms = [f'entity_code="{entity}"'] if entity else []
-    if request.args.get("mine") == "1":
-        terms.append(f'assignee="{me().caller.subject}"')
-    if state:
-        terms.append(f"state={state}")
-    return stubs().scenario.ListActions(
-        pb.ListActionsRequest(
-            filter=" AND ".join(terms),
-            order_by=request.args.get("sort", ""),
-            page_size=ROWS_PER_PAGE,
-            page_token=request.args.get("page", ""),
-        ),
-        timeout=RPC_TIMEOUT_S,
-    )
-
-
 @blueprint.get("/agenda")
 @needs("actions:read")
 def agenda():
     """Who is to be contacted today, about what and why."""
     ahead = request.args.get("view") == "ahead"
-    found = _actions("PLANNED" if ahead else "")
+    found, actions = _lists.actions_of(request.args)
     today = business_today().isoformat()
-    actions = list(found.actions)
-    if not request.args.get("sort") and not ahead:
-        # What needs a person first, then late, then today; the service's order within.
-        rank = {action_pb2.ACTION_STATE_NEEDS_ATTENTION: 0, action_pb2.ACTION_STATE_SENDING: 3}
-        actions.sort(key=lambda one: rank.get(one.state, 1 if one.due_on < today else 2))
     figures = None
     if can("reports:read"):
         try:
             figures = stubs().reporting.GetDashboard(
                 reporting_service_pb2.GetDashboardRequest(entity=selected_entity()), timeout=RPC_TIMEOUT_S
             )
+            if not selected_entity():
+                g.nav_counts = counts_of(figures)
         except Refused as error:
             if not error.is_transient:
                 raise
@@ -139,6 +123,7 @@ def agenda():
         reason_text=reason_text,
         holds_of=holds_of,
         pb=action_pb2,
+        origin=_lists.origin(),
     )
 
 
@@ -168,6 +153,8 @@ def preview(action_id):
         hold_name=hold_name,
         hold_chips=HOLD_CHIPS,
         written=action.step.channel in WRITTEN,
+        account_href=_lists.account_href(action.account_id, _lists.came_from("/agenda")),
+        origin=_lists.came_from() or None,
     )
 
 
@@ -178,20 +165,61 @@ def action(action_id):
     return _action_page(action_id)
 
 
-def _action_page(action_id: str, subject: str = "", body: str = "") -> str:
-    """The action's page; with the person's own text where he wrote some already."""
+@dataclass(frozen=True)
+class Typed:
+    """What a person has put into the composer; item_ids None: nothing was said about items."""
+
+    subject: str
+    body: str
+    item_ids: tuple[str, ...] | None
+
+    @classmethod
+    def of_form(cls) -> "Typed | None":
+        """The form of this request; None where the composer was not sent."""
+        form = request.form
+        if "body" not in form:
+            return None
+        # Unticked boxes send nothing: the hidden field says that there were boxes.
+        item_ids = tuple(form.getlist("item")) if "ticks" in form else None
+        return cls(form.get("subject", ""), form["body"], item_ids)
+
+    def mistakes(self) -> dict[str, str]:
+        """What has to be put right before it can leave, by field. An emptied text is never the template's again."""
+        found = {}
+        if not self.subject.strip():
+            found["subject"] = gettext("Write a subject.")
+        if _is_blank(self.body):
+            found["body"] = gettext("The message has no text. Write one, or skip the step.")
+        if self.item_ids is not None and not self.item_ids:
+            found["items"] = gettext("Tick at least one item first.")
+        return found
+
+
+def _is_blank(body: str) -> bool:
+    """Whether nothing would be left to read of a body once its marks are gone."""
+    return not re.sub(r"<[^>]*>|&nbsp;|\s", "", body)
+
+
+def _action_page(action_id: str, typed: Typed | None = None, mistakes: dict[str, str] | None = None) -> str:
+    """The action's page; with the person's own text and ticks where there are some already."""
     found = _action(action_id)
     now = _looked_again(found.account_id)
     draft = None
     if found.step.channel in WRITTEN and found.state in OPEN_STATES and can("messages:write"):
-        draft = _draft(found, subject, body)
+        draft = _draft(found, typed)
+    ticked = set(found.item_ids if typed is None or typed.item_ids is None else typed.item_ids)
+    address = _lists.came_from("/agenda")
     return render_template(
         "agenda/compose.html" if draft else "agenda/call.html",
         action=found,
         now=now,
         draft=draft,
-        subject=subject or (draft.subject_source if draft else ""),
-        body=body or (draft.body_source if draft else ""),
+        subject=typed.subject if typed else (draft.subject_source if draft else ""),
+        body=typed.body if typed else (draft.body_source if draft else ""),
+        ticked=ticked,
+        mistakes=mistakes or {},
+        list_href=address,
+        account_href=_lists.account_href(found.account_id, address),
         reason_text=reason_text,
         channel_name=channel_name,
         channels=CHANNELS,
@@ -201,7 +229,7 @@ def _action_page(action_id: str, subject: str = "", body: str = "") -> str:
         is_open=found.state in OPEN_STATES,
         hashtags=_hashtags() if draft else [],
         common_tags=COMMON_TAGS,
-        next_action=_next_after(str(action_id)) if draft else "",
+        next_action=_next_after(str(action_id), address) if draft else "",
         outcomes=_outcomes(),
         form=request.form,
         french=language() == "fr",
@@ -209,33 +237,19 @@ def _action_page(action_id: str, subject: str = "", body: str = "") -> str:
     )
 
 
-def _draft(action: action_pb2.Action, subject: str = "", body: str = "") -> mail_pb.DraftMessageResponse:
+def _draft(action: action_pb2.Action, typed: Typed | None = None) -> mail_pb.DraftMessageResponse:
+    chosen = typed.item_ids if typed else None
     return stubs().notification.DraftMessage(
         mail_pb.DraftMessageRequest(
             account_id=action.account_id,
-            item_ids=list(action.item_ids),
+            item_ids=list(chosen or action.item_ids),
             template_key=action.step.template_key,
             contact_role=action.step.contact_role,
-            subject=subject,
-            body=body,
+            subject=typed.subject if typed else "",
+            body=typed.body if typed else "",
         ),
         timeout=RPC_TIMEOUT_S,
     )
-
-
-@blueprint.app_template_global()
-def warnings_of(draft: mail_pb.DraftMessageResponse) -> list[str]:
-    """What the service warns of and no other field says, in the reader's words."""
-    found = []
-    for warning in draft.warnings:
-        code, _, text = warning.partition(": ")
-        if code == "ITEMS_LEFT_OUT":
-            found.append(gettext("Left out: %(count)s, paid, answered or on hold", count=text.split(" ", 1)[0]))
-        elif code == "CREDITS_OPEN":
-            found.append(gettext("Credits not set off: %(amounts)s", amounts=text))
-        elif code == "NOTHING_COLLECTABLE":
-            found.append(gettext("Nothing is to be chased now"))
-    return found
 
 
 def _hashtags() -> list[mail_pb.Hashtag]:
@@ -257,9 +271,10 @@ def _outcomes() -> list[tuple[str, str]]:
     ]
 
 
-def _next_after(action_id: str) -> str:
-    """The action after this one in the agenda; the first when this is not in it; empty when there is no other."""
-    ids = [one.action_id for one in _actions().actions]
+def _next_after(action_id: str, address: str) -> str:
+    """The action after this one in its list; the first when this is not in it; empty when there is no other."""
+    args = _lists.args_of(address) if address.partition("?")[0] == "/agenda" else {}
+    ids = [one.action_id for one in _lists.actions_of(args)[1]]
     if action_id in ids:
         at = ids.index(action_id)
         ids = ids[at + 1 :] + ids[:at]
@@ -273,9 +288,15 @@ def mail_preview(action_id):
 
     With ?part=checks: what should be known before sending it.
     """
-    draft = _draft(_action(action_id), request.form.get("subject", ""), request.form.get("body", ""))
+    typed = Typed.of_form()
+    mistakes = typed.mistakes() if typed else {}
+    draft = _draft(_action(action_id), typed)
     if request.args.get("part") == "checks":
-        return render_template("agenda/_checks.html", draft=draft)
+        return render_template("agenda/_checks.html", draft=draft, mistakes=mistakes)
+    if mistakes:
+        # Not what the template would say: there is nothing to show until it is put right.
+        said = Markup("").join(Markup("<p>{}</p>").format(text) for text in mistakes.values())
+        return _mail_page(typed.subject if typed else "", str(said), language())
     return _mail_page(draft.subject, draft.body, draft.language)
 
 
@@ -288,18 +309,26 @@ def _mail_page(subject: str, body: str, mail_language: str) -> Response:
 def send(action_id):
     """Sends the e-mail, once."""
     form = request.form
+    typed = Typed.of_form() or Typed("", "", None)
+    mistakes = typed.mistakes()
+    if mistakes:
+        _mistakes.say(" ".join(mistakes.values()))
+        return _action_page(action_id, typed, mistakes), 422
     try:
         answer = stubs().scenario.SendAction(
-            pb.SendActionRequest(action_id=str(action_id), subject=form.get("subject", ""), body=form.get("body", "")),
+            pb.SendActionRequest(
+                action_id=str(action_id), subject=typed.subject, body=typed.body, item_ids=typed.item_ids or ()
+            ),
             timeout=RPC_TIMEOUT_S,
         )
     except Refused as error:
         _mistakes.say(_mistakes.of(error))
-        return _action_page(action_id, form.get("subject", ""), form.get("body", "")), 422
+        return _action_page(action_id, typed), 422
     toast(gettext("Sent to %(name)s.", name=answer.action.account_name))
     following = form.get("next", "")
     if form.get("then") == "next" and following:
-        return redirect(url_for("agenda.action", action_id=following), 303)
+        known: dict[str, Any] = {"from": _lists.came_from() or None}
+        return redirect(url_for("agenda.action", action_id=following, **known), 303)
     return redirect(url_for("agenda.message", message_id=answer.message_id), 303)
 
 

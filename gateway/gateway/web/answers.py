@@ -1,7 +1,5 @@
 """What customers said: answers to accept, amend or reject, and promises with what became of them."""
 
-import re
-
 from flask import Blueprint, redirect, render_template, request, url_for
 
 from gateway.web import RPC_TIMEOUT_S, _mistakes, can, gettext, language, needs, selected_entity, stubs, toast
@@ -88,21 +86,6 @@ def _answer_page(response_id: str) -> str:
     )
 
 
-_GROUPED = re.compile(r"\d{1,3}([.,]\d{3})+")
-
-
-def plain_amount(text: str) -> str:
-    """An amount as people write it, "4,810.39" or "4 810,39", as "4810.39"; what is no amount stays no amount."""
-    text = "".join(text.split())
-    if _GROUPED.fullmatch(text):
-        # Three digits behind every sign: thousands. Nobody answers for a thousandth of a unit.
-        return text.replace(",", "").replace(".", "")
-    at = max(text.rfind("."), text.rfind(","))
-    if at < 0:
-        return text
-    return text[:at].replace(".", "").replace(",", "") + "." + text[at + 1 :]
-
-
 def _amendments(response: pb.Response) -> list[pb.ResponseLineAmendment]:
     """Lines whose amount the form changed. Refuses INVALID_FIELDS for what is no amount."""
     changed = []
@@ -111,9 +94,9 @@ def _amendments(response: pb.Response) -> list[pb.ResponseLineAmendment]:
         if not text:
             continue
         try:
-            amount = Money.parse(plain_amount(text), line.amount.currency)
+            amount = Money.read(text, line.amount.currency)
         except ValueError as error:
-            message = gettext("Write an amount such as 1250.00.")
+            message = _mistakes.amount_text(error, line.amount.currency)
             raise Refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS", f"{line.item_number}: {message}") from error
         if amount.minor_units == line.amount.minor_units:
             continue

@@ -1,12 +1,26 @@
 """Customers: the list of accounts, one account's sheet, one item with its history."""
 
-import re
 from collections.abc import Iterable
 from datetime import UTC, date
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
-from gateway.web import RPC_TIMEOUT_S, can, formatter, gettext, language, me, needs, selected_entity, stubs, toast
+from gateway.web import RPC_TIMEOUT_S, _lists, _mistakes, can, formatter, gettext, language, needs, stubs, toast
+from gateway.web._customer_words import (
+    AGE_FILL,
+    HOLD_CHIPS,
+    PROFILE_BARS,
+    collector_name,
+    hold_kind,
+    hold_name,
+    in_words,
+    item_kind,
+    pays_text,
+    profile_name,
+    role_name,
+    short_date,
+)
+from gateway.web.accounts_list import chosen_columns, column_names
 from gateway.web.figures import bucket_name
 from kit import listing
 from kit.clock import business_today
@@ -21,20 +35,7 @@ from quittance.scenario.v1 import scenario_service_pb2
 
 blueprint = Blueprint("customers", __name__)
 
-ROWS_PER_PAGE = 100
 SHEET_ITEMS_MAX = 500
-# Levels of the five bars, by profile.
-PROFILE_BARS = {"EXCELLENT": 5, "GOOD": 4, "AVERAGE": 3, "SLOW": 2, "BAD": 1}
-HOLD_CHIPS = {
-    "DISPUTE": "dispute",
-    "PROMISE": "promise",
-    "PAYMENT_PLAN": "plan",
-    "PAYMENT_ANNOUNCED": "paid",
-    "RESPONSE": "answer",
-    "LEGAL": "legal",
-    "EXCLUSION": "out",
-}
-AGE_FILL = {"NOT_DUE": "0", "1-30": "1", "31-60": "2", "61-90": "3", "91-120": "4", ">120": "5", "NO_DUE_DATE": "0"}
 EVENT_LOOKS = {
     "MESSAGE": ("mail", "sent"),
     "RESPONSE": ("message-question", "in"),
@@ -45,79 +46,30 @@ EVENT_LOOKS = {
 }
 
 
-def profile_name(profile: str) -> str:
-    """How a customer pays, in the reader's words."""
-    return {
-        "EXCELLENT": gettext("Excellent"),
-        "GOOD": gettext("Good"),
-        "AVERAGE": gettext("Average"),
-        "SLOW": gettext("Slow"),
-        "BAD": gettext("Bad"),
-    }.get(profile, gettext("Not known yet"))
-
-
-def hold_name(kind: str) -> str:
-    """A hold in the reader's words."""
-    return {
-        "DISPUTE": gettext("Dispute"),
-        "PROMISE": gettext("Promise"),
-        "PAYMENT_PLAN": gettext("Payment plan"),
-        "PAYMENT_ANNOUNCED": gettext("Said to be paid"),
-        "RESPONSE": gettext("Answer waiting"),
-        "LEGAL": gettext("Legal"),
-        "EXCLUSION": gettext("Not chased"),
-    }.get(kind, kind)
-
-
-def hold_kind(hold: item_pb2.Hold) -> str:
-    """The kind of a hold without its prefix."""
-    return item_pb2.HoldKind.Name(hold.kind).removeprefix("HOLD_KIND_")
-
-
-def item_kind(item: item_pb2.Item) -> str:
-    """The kind of an item in the reader's words."""
-    names = {
-        item_pb2.ITEM_KIND_INVOICE: gettext("Invoice"),
-        item_pb2.ITEM_KIND_CREDIT_NOTE: gettext("Credit note"),
-        item_pb2.ITEM_KIND_PAYMENT: gettext("Cash not allocated"),
-        item_pb2.ITEM_KIND_DOWN_PAYMENT: gettext("Down payment"),
-        item_pb2.ITEM_KIND_IN_TRANSIT: gettext("On its way to the bank"),
-        item_pb2.ITEM_KIND_BANK_CHARGE: gettext("Bank charge"),
-        item_pb2.ITEM_KIND_OTHER_DEBIT: gettext("Other debit"),
-        item_pb2.ITEM_KIND_OTHER_CREDIT: gettext("Other credit"),
-        item_pb2.ITEM_KIND_LATE_INTEREST: gettext("Late interest"),
-    }
-    return names.get(item.kind, "")
-
-
 @blueprint.get("/accounts")
 @needs("accounts:read")
 def accounts():
     """The accounts, searched, sorted and paged by the ledger."""
-    entity = selected_entity()
     words = request.args.get("query", "").strip()[:200]
-    terms = [f'entity_code="{entity}"'] if entity else []
-    if request.args.get("mine") == "1":
-        terms.append(f'collector="{me().caller.subject}"')
     token = request.args.get("page", "")
-    found = stubs().ledger.ListAccounts(
-        ledger_service_pb2.ListAccountsRequest(
-            filter=" AND ".join(terms),
-            query=words,
-            order_by=request.args.get("sort", ""),
-            page_size=ROWS_PER_PAGE,
-            page_token=token,
-        ),
-        timeout=RPC_TIMEOUT_S,
-    )
+    found = _lists.accounts_of(request.args, token)
     first = listing.offset_of(token) + 1 if token else 1
+    fields = _lists.custom_fields()
+    names = column_names(fields)
     return render_template(
         "customers/accounts.html",
+        names=names,
+        columns=chosen_columns(names),
+        fields=fields,
+        field_label=_lists.field_label,
+        chips=_lists.group_chips(sorted({group for account in found.accounts for group in account.groups})),
         found=found,
         words=words,
         first=first,
-        previous=page_before(first, ROWS_PER_PAGE),
+        previous=page_before(first, _lists.ACCOUNTS_PER_PAGE),
         collector_name=collector_name,
+        account_href=_lists.account_href,
+        origin=_lists.origin(),
     )
 
 
@@ -150,6 +102,13 @@ def account(account_id):
     return render_template(
         "customers/account.html",
         account=answer.account,
+        chips=_lists.group_chips(list(answer.account.groups)),
+        fields=_lists.custom_fields(),
+        field_label=_lists.field_label,
+        master=_other_account(answer.account.master_account_id),
+        merged_into=_other_account(answer.account.merged_into_id),
+        recipients=_recipients,
+        walk=_lists.walk(account_id),
         items=items,
         settled=settled,
         first=first,
@@ -179,6 +138,22 @@ def account(account_id):
         reasons=_reasons(),
         new_id=new_id,
         french=language() == "fr",
+    )
+
+
+def _other_account(account_id: str) -> account_pb2.Account | None:
+    """An account that another one names; None without one."""
+    if not account_id:
+        return None
+    request_ = ledger_service_pb2.GetAccountRequest(account_id=account_id)
+    return stubs().ledger.GetAccount(request_, timeout=RPC_TIMEOUT_S).account
+
+
+def _recipients(contact: account_pb2.Contact) -> str:
+    """A contact's roles, and whether it stands in copy, in the reader's words."""
+    roles = ", ".join(role_name(role) for role in (contact.roles or [contact.role]))
+    return (
+        gettext("%(roles)s (in copy)", roles=roles) if contact.recipient == account_pb2.CONTACT_RECIPIENT_CC else roles
     )
 
 
@@ -227,7 +202,7 @@ def _steps(progress: scenario_service_pb2.GetAccountProgressResponse) -> list[di
     steps = []
     for step in progress.steps:
         state = shown.get(step.state, "next")
-        when = _short_date(step.on) if step.on else ""
+        when = short_date(step.on) if step.on else ""
         if state == "next" and not when and progress.HasField("current"):
             when = gettext("after the step before")
         elif state == "now" and when:
@@ -245,31 +220,12 @@ def _when_owed(day: str) -> str:
     days = (business_today() - date.fromisoformat(day)).days
     if days == 0:
         return gettext("Today")
-    return gettext("since %(day)s", day=_short_date(day)) if days > 0 else _short_date(day)
-
-
-def pays_text(days: float) -> str:
-    """How late the customer pays, in words."""
-    number = formatter("number")
-    if round(days, 1) == 0:
-        return gettext("on the due day")
-    if days < 0:
-        return gettext("%(days)s d before due", days=number(-days, 1))
-    return gettext("%(days)s d after due", days=number(days, 1))
-
-
-def collector_name(address: str) -> str:
-    """The readable part of a collector's address."""
-    return address.partition("@")[0]
+    return gettext("since %(day)s", day=short_date(day)) if days > 0 else short_date(day)
 
 
 def page_before(first: int, size: int) -> str | None:
     """Token of the page before the one that starts at row `first`; None: the first page."""
     return listing.encode_page_token(offset=first - 1 - size) if first - 1 > size else None
-
-
-def _short_date(day: str) -> str:
-    return formatter("date_text")(date.fromisoformat(day))
 
 
 def _limit_mark(credit: credit_risk_service_pb2.Credit) -> float | None:
@@ -293,14 +249,6 @@ def _exposure_parts(credit: credit_risk_service_pb2.Credit) -> list[tuple[str, f
 def _age_legend(credit: credit_risk_service_pb2.Credit) -> list[tuple[str, str]]:
     """(swatch, words) for the parts of the exposure bar."""
     return [(AGE_FILL[age.label], bucket_name(age.label)) for age in credit.ages if age.amount.minor_units]
-
-
-_ISO_DAY = re.compile(r"\b\d{4}-\d\d-\d\d\b")
-
-
-def in_words(text: str) -> str:
-    """A service's text with its days as the reader writes them."""
-    return _ISO_DAY.sub(lambda found: _short_date(found.group()), text)
 
 
 def _event(entry: reporting_service_pb2.ActivityEntry) -> dict:
@@ -335,18 +283,8 @@ def _event_time(entry: reporting_service_pb2.ActivityEntry) -> str:
         return formatter("date_text")(entry.reference_id, "year")
     at = entry.at.ToDatetime(tzinfo=UTC)
     if (at.hour, at.minute, at.second) == (0, 0, 0):
-        return _short_date(at.date().isoformat())
+        return short_date(at.date().isoformat())
     return formatter("moment_text")(entry.at)
-
-
-def role_name(role: account_pb2.ContactRole) -> str:
-    """A contact's role in the reader's words."""
-    return {
-        account_pb2.CONTACT_ROLE_ACCOUNTS_PAYABLE: gettext("Accounts payable"),
-        account_pb2.CONTACT_ROLE_BUYER: gettext("Buyer"),
-        account_pb2.CONTACT_ROLE_MANAGEMENT: gettext("Management"),
-        account_pb2.CONTACT_ROLE_LEGAL: gettext("Legal"),
-    }.get(role, "")
 
 
 @blueprint.post("/accounts/<uuid:account_id>/contacts")
@@ -354,13 +292,17 @@ def role_name(role: account_pb2.ContactRole) -> str:
 def add_contact(account_id):
     """Adds a contact to an account."""
     form = request.form
+    role = form.get("role", "CONTACT_ROLE_ACCOUNTS_PAYABLE")
+    known = account_pb2.ContactRole.keys()
+    if role not in known:
+        raise Refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS", "role: is not one of the roles", {"role": "is unknown"})
     stubs().ledger.CreateContact(
         ledger_service_pb2.CreateContactRequest(
             account_id=str(account_id),
             name=form.get("name", ""),
             email=form.get("email", ""),
             phone=form.get("phone", ""),
-            role=form.get("role", "CONTACT_ROLE_ACCOUNTS_PAYABLE"),
+            role=role,
             language=form.get("language", ""),
         ),
         timeout=RPC_TIMEOUT_S,
@@ -391,27 +333,15 @@ def pause(account_id):
     return redirect(url_for("customers.account", account_id=account_id), 303)
 
 
-def plain_amount(written: str) -> str:
-    """An amount as people write it (25 000,00 or 25,000.00) with a decimal point and no separators of thousands."""
-    text = re.sub(r"[\s\u00a0\u202f'’]", "", written)
-    # The last sign divides units from cents; alone and before three digits it divides thousands.
-    parts = re.fullmatch(r"(.*?)(?:([.,])(\d*))?", text)
-    whole, sign, cents = parts.groups(default="") if parts else (text, "", "")
-    if sign and len(cents) == 3:
-        return re.sub(r"[.,]", "", whole) + cents
-    whole = re.sub(r"[.,]", "", whole)
-    return f"{whole}.{cents}" if cents else whole
-
-
 @blueprint.post("/accounts/<uuid:account_id>/limit")
 @needs("credit:write")
 def set_limit(account_id):
     """Sets the limit of the legal unit behind the account."""
     currency = request.form.get("currency", "")
     try:
-        amount = Money.parse(plain_amount(request.form.get("amount", "")), currency)
+        amount = Money.read(request.form.get("amount", ""), currency)
     except ValueError as error:
-        message = gettext("Write an amount such as 25000.00.")
+        message = _mistakes.amount_text(error, currency)
         raise Refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS", message, {"amount": message}) from error
     stubs().credit_risk.SetLimit(
         credit_risk_service_pb2.SetLimitRequest(

@@ -1,72 +1,66 @@
 """Imports: upload, questions and columns, consequences, apply, report; the history of all files."""
 
 import re
-from datetime import date
-from decimal import Decimal, InvalidOperation
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
 from gateway.web import (
     RPC_TIMEOUT_S,
     entities,
-    formatter,
     gettext,
-    language,
     needs,
     selected_entity,
     settings,
     stubs,
     toast,
 )
-from kit import listing
+from gateway.web._import_words import (
+    AMOUNT_FIELDS,
+    cell_text,
+    doing,
+    effect_name,
+    evidence_text,
+    field_label,
+    field_name,
+    format_name,
+    object_name,
+    stage_name,
+    stage_order,
+    state_name,
+    state_of,
+    why_mapped,
+)
+from kit import listing, money
+from kit.errors import Code, Refused
+from quittance.common.v1 import money_pb2
 from quittance.importer.v1 import import_service_pb2 as pb
+
+# Questions about consequences, which stand beside them.
+DECISIONS = frozenset({"stockGuard", "controlTotals"})
+EFFECTS_PER_PAGE = 20
 
 blueprint = Blueprint("imports", __name__)
 
 ROWS_PER_PAGE = 50
-AMOUNT_FIELDS = frozenset({"initialAmount", "openAmount", "localAmount", "debit", "credit"})
-FILE_KINDS = ".csv,.txt,.tsv,.xlsx,.xls,.xlsb,.ods"
+FILE_KINDS = ".csv,.txt,.tsv,.dat,.xlsx,.xls,.xlsb,.ods,.json,.jsonl,.ndjson,.xml,.pdf,.zip"
 WORKING = frozenset({"UPLOADED", "READING", "APPLYING"})
-
-
-def state_of(run: pb.Import) -> str:
-    """The state of an import without its prefix."""
-    return pb.ImportState.Name(run.state).removeprefix("IMPORT_STATE_")
-
-
-def state_name(state: str) -> tuple[str, str]:
-    """(verdict, words) for the state of an import."""
-    return {
-        "UPLOADED": ("note", gettext("Uploaded")),
-        "READING": ("note", gettext("Being read")),
-        "QUESTIONS": ("warn", gettext("Waits for an answer")),
-        "PREVIEWED": ("warn", gettext("Ready to apply")),
-        "APPLYING": ("note", gettext("Being applied")),
-        "APPLIED": ("good", gettext("Applied")),
-        "FAILED": ("bad", gettext("Failed")),
-        "CANCELLED": ("note", gettext("Given up")),
-    }.get(state, ("note", state))
-
-
-def object_name(kind: pb.ImportObject) -> str:
-    """What the rows of a file are, in the reader's words."""
-    return {
-        pb.IMPORT_OBJECT_ITEMS: gettext("Items"),
-        pb.IMPORT_OBJECT_ACCOUNTS: gettext("Accounts"),
-        pb.IMPORT_OBJECT_CONTACTS: gettext("Contacts"),
-    }.get(kind, gettext("Not known yet"))
+FILTERS = ("state", "object", "channel")
 
 
 @blueprint.get("/imports")
 @needs("imports:read")
 def history():
-    """All files, newest first."""
+    """All files, newest first; by state, by what they hold, by channel, by a part of their name."""
     entity = selected_entity()
     token = request.args.get("page", "")
+    terms = [f'entity_code="{entity}"'] if entity else []
+    chosen = {name: request.args.get(name, "") for name in FILTERS}
+    terms += [f'{name}="{value}"' for name, value in chosen.items() if value in _filter_values()[name]]
+    query = re.sub(r'["\\\\]', "", request.args.get("query", "").strip())[:100]
+    if query:
+        terms.append(f'file_name:"{query}"')
     found = stubs().importer.ListImports(
-        pb.ListImportsRequest(
-            filter=f'entity_code="{entity}"' if entity else "", page_size=ROWS_PER_PAGE, page_token=token
-        ),
+        pb.ListImportsRequest(filter=" AND ".join(terms), page_size=ROWS_PER_PAGE, page_token=token),
         timeout=RPC_TIMEOUT_S,
     )
     first = listing.offset_of(token) + 1 if token else 1
@@ -79,7 +73,29 @@ def history():
         state_of=state_of,
         state_name=state_name,
         object_name=object_name,
+        chosen=chosen,
+        query=query,
+        filtered=bool(query or any(chosen.values())),
+        choices={name: list(values.items()) for name, values in _filter_values().items()},
     )
+
+
+def _filter_values() -> dict[str, dict[str, str]]:
+    """What the history can be narrowed to: words by value."""
+    states = [name.removeprefix("IMPORT_STATE_") for name, number in pb.ImportState.items() if number]
+    kinds = [name.removeprefix("IMPORT_OBJECT_") for name, number in pb.ImportObject.items() if number]
+    return {
+        "state": {state: state_name(state)[1] for state in states},
+        "object": {kind: object_name(pb.ImportObject.Value(f"IMPORT_OBJECT_{kind}")) for kind in kinds},
+        "channel": {
+            "UPLOAD": gettext("Uploaded by a person"),
+            "API": gettext("By the interface"),
+            "SFTP": "SFTP",
+            "FTPS": "FTPS",
+            "PULL_SFTP": gettext("Fetched by SFTP"),
+            "STREAM": gettext("As a stream"),
+        },
+    }
 
 
 @blueprint.get("/imports/new")
@@ -93,6 +109,8 @@ def new():
         entity_choices=[(entity.code, f"{entity.name} ({entity.code}, {entity.currency})") for entity in entities()],
         chosen=next((entity for entity in entities() if entity.code == wanted), None),
         mode="stock" if request.args.get("mode") == "stock" else "delta",
+        kind=request.args.get("object", "") if request.args.get("object", "") in _filter_values()["object"] else "",
+        kind_choices=list(_filter_values()["object"].items()),
         kinds=FILE_KINDS,
         max_bytes=settings().upload_max_bytes,
     )
@@ -102,13 +120,11 @@ def new():
 @needs("imports:read")
 def one(import_id):
     """One file, wherever it is on its way."""
-    # Questions, warnings and reasons are written by the service: in the reader's language.
     run = (
         stubs()
         .importer.GetImport(
             pb.GetImportRequest(import_id=str(import_id)),
             timeout=RPC_TIMEOUT_S,
-            metadata=[("accept-language", language())],
         )
         .import_run
     )
@@ -117,19 +133,110 @@ def one(import_id):
         "imports/one.html",
         run=run,
         state=state,
-        working=state in WORKING,
+        working=state in WORKING or bool(run.stage),
+        doing=doing(run, state),
         state_name=state_name,
         object_name=object_name,
         columns=_columns(run),
         field_choices=_field_choices(run),
         questions=[_question(question, run) for question in run.questions],
-        steps=_steps(state),
-        at_guard=any(question.code == "stockGuard" for question in run.questions),
-        stages=[(stage_name(name), seconds) for name, seconds in sorted(run.stage_seconds.items(), key=_stage_order)],
+        steps=_steps(state, planned=run.HasField("consequences") or run.stage == "plan"),
+        at_decision=bool(run.questions) and all(question.code in DECISIONS for question in run.questions),
+        asks_reason=any(question.code == "controlTotals" for question in run.questions),
+        effects=effects_page(run),
+        effect_name=effect_name,
+        balances=balance_rows(run),
+        checks=check_rows(run),
+        stages=[(stage_name(name), seconds) for name, seconds in sorted(run.stage_seconds.items(), key=stage_order)],
         separator={"\t": gettext("tab")}.get(run.delimiter, run.delimiter),
         kinds=FILE_KINDS,
         max_bytes=settings().upload_max_bytes,
     )
+
+
+def effects_page(run: pb.Import) -> dict | None:
+    """The chosen page of consequences row by row; None while they are not known, and once they are facts."""
+    if not run.HasField("consequences") or not run.consequences.effects_kept:
+        return None
+    wanted = request.args.get("effect", "")
+    if wanted not in ("created", "updated", "cleared", "clearedAbsent", "reopened"):
+        wanted = ""
+    token = request.args.get("page", "")
+    found = stubs().importer.ListEffects(
+        pb.ListEffectsRequest(
+            import_id=run.import_id,
+            filter=f"effect={wanted}" if wanted else "",
+            page_size=EFFECTS_PER_PAGE,
+            page_token=token,
+        ),
+        timeout=RPC_TIMEOUT_S,
+    )
+    offset = listing.offset_of(token) if token else 0
+    rows = [
+        {
+            "effect": one,
+            "changes": [
+                (
+                    field_name(pb.FieldInfo(name=change.field)),
+                    cell_text(change.field, change.old),
+                    cell_text(change.field, change.new),
+                )
+                for change in one.changes
+            ],
+        }
+        for one in found.effects
+    ]
+    plan = run.consequences
+    counts = {
+        "updated": plan.updated - plan.reopened,
+        "reopened": plan.reopened,
+        "cleared": plan.cleared,
+        "clearedAbsent": plan.cleared_absent,
+        "created": plan.created,
+    }
+    return {
+        "rows": rows,
+        "wanted": wanted,
+        "counts": {name: count for name, count in counts.items() if count},
+        "first": offset + 1,
+        "total": found.total_size,
+        "next": found.next_page_token,
+        "previous": listing.encode_page_token(offset=offset - EFFECTS_PER_PAGE) if offset else None,
+    }
+
+
+def balance_rows(run: pb.Import) -> list[dict]:
+    """The books beside the file, by currency: what was open, what is or would be, and what the file holds."""
+    balances = run.balances or run.consequences.balances
+    held = {total.currency: total for total in run.totals}
+    rows = []
+    for balance in balances:
+        total = held.get(balance.currency)
+        in_file = total.total.minor_units if total else 0
+        rows.append(
+            {
+                "balance": balance,
+                "moved": money_pb2.Money(
+                    currency=balance.currency,
+                    minor_units=balance.open_after.minor_units - balance.open_before.minor_units,
+                ),
+                "file": money_pb2.Money(currency=balance.currency, minor_units=in_file),
+                "file_items": total.item_count if total else 0,
+                "beside": money_pb2.Money(
+                    currency=balance.currency, minor_units=balance.open_after.minor_units - in_file
+                ),
+            }
+        )
+    return rows
+
+
+def check_rows(run: pb.Import) -> list[dict]:
+    """A line of control totals for each currency of the file, and each that was expected."""
+    checks = {check.expected.currency: check for check in run.control_checks}
+    found = {total.currency: total for total in run.totals}
+    return [
+        {"currency": code, "check": checks.get(code), "found": found.get(code)} for code in sorted({*checks, *found})
+    ]
 
 
 def _columns(run: pb.Import) -> list[dict]:
@@ -138,12 +245,25 @@ def _columns(run: pb.Import) -> list[dict]:
     return sorted(columns, key=lambda one: not (one["column"].field or one["asked"]))
 
 
-def _steps(state: str) -> list[dict[str, str]]:
+def _steps(state: str, planned: bool = False) -> list[dict[str, str]]:
     """The wizard's steps for a state."""
-    at = {"UPLOADED": 1, "READING": 1, "QUESTIONS": 1, "FAILED": 0, "PREVIEWED": 2, "APPLYING": 3, "APPLIED": 4}.get(
-        state, 1
+    at = {
+        "UPLOADED": 1,
+        "READING": 1,
+        "QUESTIONS": 2 if planned else 1,
+        "FAILED": 0,
+        "PREVIEWED": 2,
+        "APPLYING": 3,
+        "APPLIED": 5,
+        "ROLLED_BACK": 5,
+    }.get(state, 1)
+    titles = (
+        gettext("Upload"),
+        gettext("Check columns"),
+        gettext("See consequences"),
+        gettext("Apply"),
+        gettext("Report"),
     )
-    titles = (gettext("Upload"), gettext("Check columns"), gettext("See consequences"), gettext("Apply"))
     return [
         {"title": title, "href": "", "state": "done" if index < at else "now" if index == at else "next"}
         for index, title in enumerate(titles)
@@ -156,111 +276,6 @@ def _field_choices(run: pb.Import) -> list[tuple[str, str]]:
     return [("", gettext("Leave out")), *sorted(fields, key=lambda choice: choice[1].lower())]
 
 
-STAGES = ("keep", "read", "validate", "load")
-
-
-def _stage_order(stage: tuple[str, float]) -> int:
-    return STAGES.index(stage[0]) if stage[0] in STAGES else len(STAGES)
-
-
-def stage_name(stage: str) -> str:
-    """A stage of the work in the reader's words."""
-    return {
-        "keep": gettext("File kept"),
-        "read": gettext("Read"),
-        "validate": gettext("Checked"),
-        "load": gettext("Put into the ledger"),
-    }.get(stage, stage)
-
-
-def _field_label(run: pb.Import, name: str) -> str:
-    """A field's stable name in the reader's words; a custom field by its own name."""
-    if name.startswith("custom:"):
-        return name.removeprefix("custom:")
-    return next((field_name(field) for field in run.fields if field.name == name), name)
-
-
-def _why_mapped(column: pb.MappedColumn) -> str:
-    """Why a column is taken for what it is, in the reader's words."""
-    if not column.field:
-        return gettext("left out")
-    if column.field.startswith("custom:"):
-        return gettext("own field")
-    return {
-        "header": gettext("by its name"),
-        "header synonym": gettext("by its name"),
-        "content": gettext("by its content"),
-        "profile": gettext("as last time"),
-        "answer": gettext("as you said"),
-    }.get(column.reason, column.reason)
-
-
-def _format_name(text: str) -> str:
-    """How values are read, in the reader's words; patterns of dates stay."""
-    return {
-        "decimal point": gettext("decimal point"),
-        "decimal comma": gettext("decimal comma"),
-    }.get(text, text)
-
-
-def _type_name(kind: str) -> str:
-    """A type of item in the reader's words."""
-    return {
-        "INVOICE": gettext("Invoice"),
-        "CREDIT_NOTE": gettext("Credit note"),
-        "PAYMENT": gettext("Cash not allocated"),
-        "DOWN_PAYMENT": gettext("Down payment"),
-        "IN_TRANSIT": gettext("On its way to the bank"),
-        "BANK_CHARGE": gettext("Bank charge"),
-        "OTHER_DEBIT": gettext("Other debit"),
-        "OTHER_CREDIT": gettext("Other credit"),
-        "LATE_INTEREST": gettext("Late interest"),
-    }.get(kind, kind)
-
-
-def _day_text(iso: str) -> str:
-    """A day in words, which nobody can read the wrong way round; anything else as it is."""
-    try:
-        date.fromisoformat(iso)
-    except ValueError:
-        return iso
-    return formatter("date_text")(iso, "year")
-
-
-def field_name(field: pb.FieldInfo) -> str:
-    """A field in the reader's words."""
-    names = {
-        "accountNumber": gettext("Account number"),
-        "accountName": gettext("Account name"),
-        "itemNumber": gettext("Item number"),
-        "externalId": gettext("Id in the source"),
-        "lineNumber": gettext("Line number"),
-        "itemType": gettext("Item type"),
-        "issueOn": gettext("Issue date"),
-        "dueOn": gettext("Due date"),
-        "postedOn": gettext("Posting date"),
-        "settledOn": gettext("Settlement date"),
-        "currency": gettext("Currency"),
-        "initialAmount": gettext("Initial amount"),
-        "openAmount": gettext("Open amount"),
-        "reference": gettext("Reference"),
-        "orderNumber": gettext("Order number"),
-        "companyCode": gettext("Company code"),
-        "paymentTerms": gettext("Payment terms"),
-        "fiscalYear": gettext("Fiscal year"),
-        "baselineOn": gettext("Baseline date"),
-        "localAmount": gettext("Amount in the entity's currency"),
-        "debit": gettext("Debit"),
-        "credit": gettext("Credit"),
-        "debitCredit": gettext("Debit or credit"),
-        "openFlag": gettext("Still open"),
-        "disputed": gettext("Disputed"),
-        "assignment": gettext("Assignment"),
-        "text": gettext("Text"),
-    }
-    return names.get(field.name) or field.label or field.name
-
-
 def _column(column: pb.MappedColumn, run: pb.Import) -> dict:
     """A column with its 20 cells: what they became, or as written where the column is left out."""
     asked = any(question.column == column.header and question.column for question in run.questions)
@@ -268,7 +283,7 @@ def _column(column: pb.MappedColumn, run: pb.Import) -> dict:
     for index, row in enumerate(run.preview):
         read = row.values.get(column.field, "") if column.field and not asked else ""
         # What is left out, asked about or could not be read shows what the file says.
-        cells.append(_cell(column.field, read) if read else "".join(column.samples[index : index + 1]))
+        cells.append(cell_text(column.field, read) if read else "".join(column.samples[index : index + 1]))
     return {
         "column": column,
         "key": column.header or f"#{column.position}",
@@ -276,40 +291,10 @@ def _column(column: pb.MappedColumn, run: pb.Import) -> dict:
         "custom": column.field.startswith("custom:"),
         "asked": asked,
         "number": column.field in AMOUNT_FIELDS,
-        "field": _field_label(run, column.field) if column.field else gettext("left out"),
-        "why": _why_mapped(column),
-        "format": gettext("to be answered") if asked else _format_name(column.format),
+        "field": field_label(run, column.field) if column.field else gettext("left out"),
+        "why": why_mapped(column),
+        "format": gettext("to be answered") if asked else format_name(column.format),
     }
-
-
-def _cell(field: str, value: str) -> str:
-    """What a cell became, as people write it."""
-    if field.endswith("On"):
-        return _day_text(value)
-    if field in AMOUNT_FIELDS:
-        return _amount_text(value)
-    return _type_name(value) if field == "itemType" else value
-
-
-def _amount_text(value: str) -> str:
-    """A read amount with the reader's separators; anything else as it is."""
-    try:
-        amount = Decimal(value)
-    except InvalidOperation:
-        return value
-    decimals = max(0, -int(amount.as_tuple().exponent)) if amount.is_finite() else 0
-    return formatter("number")(amount, decimals)
-
-
-_EVIDENCE = re.compile(r"(.+) = (\d{4}-\d\d-\d\d)")
-
-
-def _evidence(example: str) -> str:
-    """An example of a reading: 03/04/2026 is 3 Apr 2026."""
-    found = _EVIDENCE.fullmatch(example)
-    if not found:
-        return example
-    return gettext("%(written)s is %(day)s", written=found.group(1), day=_day_text(found.group(2)))
 
 
 def _question(question: pb.Question, run: pb.Import) -> dict:
@@ -324,6 +309,12 @@ def _question(question: pb.Question, run: pb.Import) -> dict:
         "point": gettext("Decimal point"),
         "CONFIRM": gettext("Yes, it is complete"),
         "CANCEL": gettext("No, give it up"),
+        "APPLY": gettext("Apply it all the same"),
+        **{
+            name.removeprefix("IMPORT_OBJECT_"): object_name(number)
+            for name, number in pb.ImportObject.items()
+            if number and question.code == "object"
+        },
         "items": gettext("Items"),
         "accounts": gettext("Accounts"),
         "contacts": gettext("Contacts"),
@@ -334,6 +325,7 @@ def _question(question: pb.Question, run: pb.Import) -> dict:
         seen = evidence.get(option)
         outcome = {
             "CONFIRM": gettext("The file is applied; what is missing in it is settled"),
+            "APPLY": gettext("Say below why; the reason is kept in the report"),
             "CANCEL": gettext("Nothing is applied"),
         }.get(option, "")
         if seen and seen.of:
@@ -342,9 +334,9 @@ def _question(question: pb.Question, run: pb.Import) -> dict:
             {
                 "value": option,
                 "title": named.get(option) or named.get(option.lower()) or option,
-                "example": ", ".join(_evidence(example) for example in seen.examples[:2]) if seen else "",
+                "example": ", ".join(evidence_text(example) for example in seen.examples[:2]) if seen else "",
                 "outcome": outcome,
-                "bad": option == "CONFIRM" or bool(seen and seen.of and seen.fits < seen.of),
+                "bad": option in ("CONFIRM", "APPLY") or bool(seen and seen.of and seen.fits < seen.of),
             }
         )
     titles = {
@@ -354,6 +346,8 @@ def _question(question: pb.Question, run: pb.Import) -> dict:
         "object": gettext("What are the rows of this file?"),
         "stockGuard": gettext("Is this really the whole stock?"),
         "currency": gettext("Which currency?"),
+        "controlTotals": gettext("The control totals differ"),
+        "twoDigitYear": gettext("Which century?"),
     }
     key = f"{question.code}:{question.column}" if question.column else question.code
     title = titles.get(question.code, question.code)
@@ -401,6 +395,65 @@ def apply(import_id):
     stubs().importer.ApplyImport(
         pb.ApplyImportRequest(import_id=str(import_id), answers=answers, mapping=mapping), timeout=RPC_TIMEOUT_S
     )
+    return redirect(url_for("imports.one", import_id=import_id), 303)
+
+
+@blueprint.post("/imports/<uuid:import_id>/control-totals")
+@needs("imports:write")
+def control_totals(import_id):
+    """Takes what a person counted: rows and sum by currency."""
+    request_ = pb.AnswerImportRequest(import_id=str(import_id))
+    wrong = ""
+    for code in request.form.getlist("currency"):
+        count, amount = request.form.get(f"count:{code}", "").strip(), request.form.get(f"total:{code}", "").strip()
+        if not (count or amount):
+            continue
+        total = request_.control_totals.add(currency=code)
+        try:
+            if count:
+                total.item_count = int(re.sub(r"[\s.,\u00a0\u202f]", "", count))
+            if amount:
+                total.total.CopyFrom(money.to_proto(money.Money.read(amount, code)))
+        except ValueError:
+            wrong = count if count and not total.HasField("item_count") else amount
+    if wrong:
+        toast(gettext("“%(text)s” is no number.", text=wrong))
+    elif request_.control_totals:
+        stubs().importer.AnswerImport(request_, timeout=RPC_TIMEOUT_S)
+    return redirect(url_for("imports.one", import_id=import_id, _anchor="totals"), 303)
+
+
+@blueprint.get("/imports/<uuid:import_id>/roll-back")
+@needs("imports:write")
+def roll_back_plan(import_id):
+    """What taking an import back would do, before it is done; or why it cannot be."""
+    run = stubs().importer.GetImport(pb.GetImportRequest(import_id=str(import_id)), timeout=RPC_TIMEOUT_S).import_run
+    plan, why_not = None, ""
+    try:
+        plan = (
+            stubs()
+            .importer.RollBackImport(
+                pb.RollBackImportRequest(import_id=str(import_id), plan_only=True), timeout=RPC_TIMEOUT_S
+            )
+            .plan
+        )
+    except Refused as refused:
+        if refused.code is not Code.FAILED_PRECONDITION:
+            raise
+        why_not = {
+            "NOT_LAST_LOAD": gettext("A later file was applied since: only the last one can be taken back."),
+            "LOAD_IN_USE": gettext("What it brought is in use: something was allocated on its items."),
+            "ROLL_BACK_UNSUPPORTED": gettext("Only items that were applied can be taken back."),
+            "IMPORT_NOT_APPLIED": gettext("It is not applied."),
+        }.get(refused.reason, refused.message)
+    return render_template("imports/roll_back.html", run=run, plan=plan, why_not=why_not)
+
+
+@blueprint.post("/imports/<uuid:import_id>/roll-back")
+@needs("imports:write")
+def roll_back(import_id):
+    """Takes the import back."""
+    stubs().importer.RollBackImport(pb.RollBackImportRequest(import_id=str(import_id)), timeout=RPC_TIMEOUT_S)
     return redirect(url_for("imports.one", import_id=import_id), 303)
 
 

@@ -1,9 +1,10 @@
 """Bulk rows: Arrow in memory, COPY at the database, never a Python object per row."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import psycopg
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -12,6 +13,7 @@ from sqlalchemy import Executable, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.orm import Session
 
+from kit import pgcopy
 from kit.db import driver_connection
 
 _DIALECT = PGDialect_psycopg()
@@ -105,20 +107,52 @@ def copy_in_arrow(session: Session, table: str, rows: pa.Table) -> int:
     return rows.num_rows
 
 
-def stage(session: Session, name: str, rows: pa.Table) -> None:
+def stage(session: Session, name: str, rows: pa.Table, analyzed: str | None = "") -> None:
     """Puts rows into a new temporary table that ends with the transaction, for set-based merging; columns get the
-    PostgreSQL type of their Arrow type (text for what has none)."""
+    PostgreSQL type of their Arrow type (text for what has none).
+
+    analyzed: columns the planner shall know ("a, b"; empty for all); None where no plan depends on any.
+    """
     columns = ", ".join(f'"{field.name}" {_postgres_type(field.type)}' for field in rows.schema)
     session.execute(text(f"DROP TABLE IF EXISTS pg_temp.{name}"))
     session.execute(text(f"CREATE TEMP TABLE {name} ({columns}) ON COMMIT DROP"))
     if rows.num_rows:
-        _copy(session, name, rows)
-    session.execute(text(f"ANALYZE {name}"))
+        copy_in_binary(session, f"pg_temp.{name}", rows)
+    if analyzed is not None:
+        session.execute(text(f"ANALYZE {name} ({analyzed})" if analyzed else f"ANALYZE {name}"))
+
+
+def copy_in_binary(session: Session, table: str, rows: pa.Table) -> None:
+    """Inserts rows into a table without row security whose columns have exactly the types of pgcopy.postgres_type."""
+    if not pgcopy.is_supported(rows.schema):
+        _copy(session, table, rows)
+        return
+    with (
+        driver_connection(session).cursor() as cursor,
+        cursor.copy(_copy_statement(table, rows, "binary")) as copy,
+    ):
+        for part in pgcopy.stream(rows):
+            copy.write(part)
+
+
+def copy_out_records(
+    session: Session, query: str, params: Mapping[str, Any], columns: Sequence[tuple[str, str]]
+) -> np.ndarray:
+    """The rows of a query whose columns are all of fixed width and never null (see pgcopy.records)."""
+    statement, values = _rendered(query, params)
+    buffer = io.BytesIO()
+    with (
+        psycopg.ClientCursor(driver_connection(session)) as cursor,
+        cursor.copy(f"COPY ({statement}) TO STDOUT WITH (FORMAT binary)", values) as copy,  # type: ignore[arg-type]
+    ):
+        for block in copy:
+            buffer.write(block)
+    return pgcopy.records(buffer.getvalue(), columns)
 
 
 def _postgres_type(kind: pa.DataType) -> str:
-    if pa.types.is_boolean(kind):
-        return "boolean"
+    if pgcopy.is_supported(pa.schema([("x", kind)])):
+        return pgcopy.postgres_type(kind)
     if pa.types.is_integer(kind):
         return "bigint" if kind.bit_width > 32 else "integer"
     if pa.types.is_floating(kind):
@@ -127,9 +161,15 @@ def _postgres_type(kind: pa.DataType) -> str:
         return "numeric"
     if pa.types.is_date(kind):
         return "date"
-    if pa.types.is_timestamp(kind):
-        return "timestamptz" if kind.tz else "timestamp"
     return "text"
+
+
+def _copy_statement(table: str, rows: pa.Table, how: str) -> psycopg_sql.Composed:
+    return psycopg_sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT {})").format(
+        psycopg_sql.Identifier(*table.split(".")),
+        psycopg_sql.SQL(", ").join(psycopg_sql.Identifier(name) for name in rows.column_names),
+        psycopg_sql.SQL(how),
+    )
 
 
 def _copy(session: Session, table: str, rows: pa.Table) -> None:
@@ -137,10 +177,7 @@ def _copy(session: Session, table: str, rows: pa.Table) -> None:
     for index, field in enumerate(rows.schema):
         if pa.types.is_dictionary(field.type):
             flat = flat.set_column(index, field.name, flat.column(index).cast(field.type.value_type))
-    statement = psycopg_sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT csv)").format(
-        psycopg_sql.Identifier(*table.split(".")),
-        psycopg_sql.SQL(", ").join(psycopg_sql.Identifier(name) for name in flat.column_names),
-    )
+    statement = _copy_statement(table, flat, "csv")
     options = pa_csv.WriteOptions(include_header=False, quoting_style="all_valid")
     with driver_connection(session).cursor() as cursor, cursor.copy(statement) as copy:
         for batch in flat.to_batches(BATCH_ROWS):

@@ -20,7 +20,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 from sqlalchemy import text
 
-from kit import context, grpc_client, inbox, relay, tenants
+from kit import context, grpc_client, inbox, relay, telemetry, tenants
 from kit.db import Database, is_connection_failure
 from kit.errors import Code, Refused
 from kit.inbox import Inbox
@@ -312,6 +312,7 @@ class Consumer:
                     ahead = await self._in_thread(self._producers_ahead)
                     asked_at = time.monotonic()
                 holes = await self._in_thread(self._holes, ahead)
+                self._tell_lag(holes)
                 now = time.monotonic()
                 first_seen = {
                     key: first_seen[key] if first_seen.get(key, (-1, 0))[0] == at else (at, now)
@@ -322,6 +323,11 @@ class Consumer:
                         await self._repair(key[0], key[1], last)
             except Exception as error:  # noqa: BLE001 - repair is tried for ever
                 log.warning("looking for missing events failed: %s", error)
+
+    def _tell_lag(self, holes: dict[tuple[str, str], tuple[int, int]]) -> None:
+        for producer in self._inbox.producers:
+            behind = sum(last - number for (name, _), (number, last) in holes.items() if name == producer)
+            telemetry.consumer_lag.set(behind, {"service": self._settings.service_name, "producer": producer})
 
     def _producers_ahead(self) -> dict[tuple[str, str], int]:
         """Where each producer says it is, for every tenant we know: a wiped bus cannot tell us."""

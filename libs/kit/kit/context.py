@@ -48,6 +48,7 @@ class Caller:
 
 _caller: contextvars.ContextVar[Caller | None] = contextvars.ContextVar("quittance_caller", default=None)
 _deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("quittance_deadline", default=None)
+_language: contextvars.ContextVar[str] = contextvars.ContextVar("quittance_language", default="")
 
 
 def current_caller() -> Caller:
@@ -81,6 +82,35 @@ def acting_as(caller: Caller) -> Iterator[Caller]:
 def service_caller(tenant_id: str, service_name: str) -> Caller:
     """A service acting on its own account for a tenant: all permissions, all entities."""
     return Caller(tenant_id=tenant_id, subject=SERVICE_PREFIX + service_name, name=service_name, permissions=EVERYTHING)
+
+
+@contextmanager
+def speaking(tag: str) -> Iterator[None]:
+    """Whoever reads the answers of this work prefers this language (a tag such as fr-CA, or an Accept-Language)."""
+    token = _language.set(tag)
+    try:
+        yield
+    finally:
+        _language.reset(token)
+
+
+def language_tag() -> str:
+    """The language that was asked for, as it was asked; empty when nobody said. Calls to peers carry it on."""
+    return _language.get()
+
+
+def language() -> str:
+    """The language to answer in: fr when French was asked for first, else en."""
+    return language_of(_language.get())
+
+
+def language_of(tag: str) -> str:
+    """fr for fr, fr-FR and "fr-CA, en;q=0.5"; en for everything else."""
+    return (
+        "fr"
+        if tag.strip().lower().replace("_", "-").partition(",")[0].partition(";")[0].split("-")[0] == "fr"
+        else "en"
+    )
 
 
 @contextmanager

@@ -19,6 +19,7 @@ DEADLINE_S = 5.0
 MARGIN_S = 0.2
 MESSAGE_MAX_BYTES = 4 * 1024 * 1024
 CALLER_KEY = "authorization"
+LANGUAGE_KEY = "accept-language"
 WAIT_FOR_READY = False
 
 _SERVICE_CONFIG = {
@@ -108,6 +109,8 @@ class _Callable:
         given = list(metadata or ())
         if not any(key == CALLER_KEY for key, _ in given):
             given.append((CALLER_KEY, f"Bearer {self._token()}"))
+        if (tag := context.language_tag()) and not any(key == LANGUAGE_KEY for key, _ in given):
+            given.append((LANGUAGE_KEY, tag))
         given += telemetry.trace_headers().items()
         return {"timeout": timeout_s, "metadata": given, "wait_for_ready": WAIT_FOR_READY}
 

@@ -4,7 +4,7 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from psycopg import errors as pg_errors
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from kit import auth, context, telemetry, validation
+from kit import auth, context, telemetry, texts, validation
 from kit.db import RETRYABLE_STATES, is_connection_failure, sqlstate
 from kit.errors import Code, Refused
-from kit.grpc_client import MESSAGE_MAX_BYTES
+from kit.grpc_client import LANGUAGE_KEY, MESSAGE_MAX_BYTES
 from kit.settings import ServiceSettings
 from quittance.common.v1 import options_pb2
 
@@ -86,8 +86,9 @@ def refusal_for(error: BaseException) -> Refused:
 class GuardInterceptor(grpc.ServerInterceptor):
     """Signs in, checks permission, deadline and fields, and turns every exception into a status."""
 
-    def __init__(self, verify: Callable[[str], context.Caller]) -> None:
+    def __init__(self, verify: Callable[[str], context.Caller], french: Mapping[str, str] | None = None) -> None:
         self._verify = verify
+        self._catalog = texts.Catalog({**texts.FRENCH, **(french or {})})
         self._needs: dict[str, str] = {}
 
     def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
@@ -107,7 +108,7 @@ class GuardInterceptor(grpc.ServerInterceptor):
             make, inner = grpc.unary_stream_rpc_method_handler, handler.unary_stream
         else:
             make, inner = grpc.unary_unary_rpc_method_handler, handler.unary_unary
-        guarded = _Guarded(self._verify, path, needs, metadata, inner, handler.request_streaming)
+        guarded = _Guarded(self._verify, self._catalog, path, needs, metadata, inner, handler.request_streaming)
         behaviour = guarded.stream if handler.response_streaming else guarded.single
         return make(behaviour, handler.request_deserializer, handler.response_serializer)
 
@@ -118,6 +119,7 @@ class _Guarded:
     def __init__(
         self,
         verify: Callable[[str], context.Caller],
+        catalog: texts.Catalog,
         path: str,
         needs: str,
         metadata: dict[str, Any],
@@ -125,6 +127,7 @@ class _Guarded:
         takes_stream: bool,
     ) -> None:
         self._verify, self._path, self._needs, self._metadata = verify, path, needs, metadata
+        self._catalog, self._language = catalog, str(metadata.get(LANGUAGE_KEY, ""))
         self._inner, self._takes_stream = inner, takes_stream
 
     def _admit(self, servicer_context: grpc.ServicerContext) -> tuple[context.Caller, float]:
@@ -163,7 +166,7 @@ class _Guarded:
             log.warning("%s: %s (%s)", self._path, refused, error)
         else:
             log.info("%s refused: %s", self._path, refused)
-        return refused
+        return self._catalog.refusal(refused, context.language_of(self._language))
 
     def _end(self, started: float, code: str) -> None:
         taken_s = time.perf_counter() - started
@@ -176,7 +179,7 @@ class _Guarded:
         with telemetry.span(self._path, carrier=self._metadata, kind=SpanKind.SERVER):
             try:
                 caller, remaining_s = self._admit(servicer_context)
-                with context.acting_as(caller), context.deadline_in(remaining_s):
+                with context.acting_as(caller), context.speaking(self._language), context.deadline_in(remaining_s):
                     answer = self._inner(self._prepared(request), servicer_context)
             except Exception as error:
                 if servicer_context.code() is not None:  # The servicer aborted by itself.
@@ -213,7 +216,7 @@ class _Guarded:
     def _pieces(self, request: Any, servicer_context: grpc.ServicerContext) -> Iterator[Any]:
         with telemetry.span(self._path, carrier=self._metadata, kind=SpanKind.SERVER):
             caller, remaining_s = self._admit(servicer_context)
-            with context.acting_as(caller), context.deadline_in(remaining_s):
+            with context.acting_as(caller), context.speaking(self._language), context.deadline_in(remaining_s):
                 yield from self._inner(self._prepared(request), servicer_context)
 
 
@@ -228,6 +231,7 @@ class Server:
         settings: ServiceSettings,
         register: Callable[[grpc.Server], None],
         verify: Callable[[str], context.Caller] | None = None,
+        french: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
         self.health = health.HealthServicer(
@@ -235,7 +239,7 @@ class Server:
         )
         self._server = grpc.server(
             futures.ThreadPoolExecutor(settings.grpc_threads, thread_name_prefix="rpc"),
-            interceptors=[GuardInterceptor(verify or auth.Verifier(settings.jwks_url).verify)],
+            interceptors=[GuardInterceptor(verify or auth.Verifier(settings.jwks_url).verify, french)],
             maximum_concurrent_rpcs=settings.grpc_concurrent_calls,
             options=[*_OPTIONS, ("grpc.so_reuseport", int(settings.grpc_share_port))],
         )

@@ -87,16 +87,18 @@ class Inbox:
         telemetry.events_parked.add(1, {"type": envelope.type})
         log.error("parked %s %s after %d tries: %s", envelope.type, envelope.event_id, attempts, error)
 
-    def replay(self, event_id: str = "") -> tuple[int, int]:
-        """Tries parked events again, in their order: all, or the one with this id; returns (applied, still parked)."""
+    def replay(self, event_id: str = "", tenant_id: str = "") -> tuple[int, int]:
+        """Tries parked events again, in their order: all, a tenant's, or the one with this id; returns (applied, still
+        parked)."""
         with self.database.system_transaction() as session:
             rows = session.execute(
                 text(
                     "SELECT envelope FROM parked_event WHERE replayed_at IS NULL"
                     " AND (:event_id = '' OR event_id = CAST(nullif(:event_id, '') AS uuid))"
+                    " AND (:tenant = '' OR tenant_id = CAST(nullif(:tenant, '') AS uuid))"
                     " ORDER BY tenant_id, producer, number"
                 ),
-                {"event_id": event_id},
+                {"event_id": event_id, "tenant": tenant_id},
             ).all()
         applied = 0
         for row in rows:

@@ -1,23 +1,26 @@
 """Slow work of one service. A row is the truth; Celery only wakes a worker for it.
 
 A job is claimed under lock with a lease and a fresh token; every later write carries the token, so that a worker that
-slept through its lease changes nothing. What was dropped on the way (Redis wiped, worker killed) is found by the sweep.
+slept through its lease changes nothing. While its handler runs, a thread renews the lease; a worker that is killed takes
+its thread with it, and the lease runs out. What was dropped on the way (Redis wiped, worker killed) is found by the sweep.
 """
 
 import json
 import logging
 import os
 import threading
+import time as stopwatch
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from kit import clock, context, telemetry, tenants
-from kit.db import Database, after_commit, database_of
+from kit.db import Database, after_commit, database_of, is_connection_failure
 from kit.errors import Code, Refused
 from kit.ids import new_id
 
@@ -28,6 +31,9 @@ RETENTION_DAYS = 35
 SWEEP_BATCH = 500
 BACKOFF_MAX_S = 3600.0
 AWAY_BACKOFF_MAX_S = 15.0
+# A lease is renewed so often within its length; so much patience has the end of a job with a renewal under way.
+RENEWALS_PER_LEASE = 3
+KEEPER_JOIN_S = 5.0
 
 _INSERT = text(
     "INSERT INTO job (tenant_id, id, kind, dedup_key, payload, run_after, woken_at, traceparent)"
@@ -39,6 +45,10 @@ _INSERT = text(
 
 class LeaseLost(Exception):
     """Another worker has this job now: stop without a trace."""
+
+
+class WorkerDied(Exception):
+    """Why a job is parked whose worker ended with it, every time: killed, out of memory, crashed."""
 
 
 def enqueue(
@@ -86,6 +96,16 @@ class Job:
     lease_token: str
     lease_s: float
     traceparent: str = ""
+    held_until_s: float = 0.0
+    _lost: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another worker has this job now, or may have it since the lease could not be renewed in time.
+
+        Costs nothing: ask before what cannot be taken back outside the database. It is a hint, `fence` is the proof.
+        """
+        return self.is_taken or stopwatch.monotonic() > self.held_until_s
 
     @property
     def database(self) -> Database:
@@ -98,29 +118,138 @@ class Job:
         return self.runtime.settings
 
     def heartbeat(self) -> None:
-        """Renews the lease; call it at least every third of job_lease_s. Raises LeaseLost when another one has it."""
+        """Proves that the job is still ours and renews its lease. Raises LeaseLost when another one has it.
+
+        Nobody needs it to stay alive: the lease is renewed by itself. A long computation calls it to end early.
+        """
         with self.database.transaction() as session:
             self.fence(session)
 
     def fence(self, session: Session) -> None:
         """Makes this transaction the job's own: it holds the row until the end, or raises LeaseLost."""
+        if not self._renewed(session, "id = :id"):
+            self._lost.set()
+            raise LeaseLost(f"job {self.id} is no longer ours")
+        if session.info.get("fenced") != self.id:
+            session.info["fenced"] = self.id
+            event.listen(session, "before_commit", self._prolong)
+
+    def _prolong(self, session: Session) -> None:
+        """A lease that ran out under the lock of a long transaction would be free at the instant of its commit."""
+        if stopwatch.monotonic() > self.held_until_s - self.lease_s * (1 - 1 / RENEWALS_PER_LEASE):
+            self._renewed(session, "id = :id")
+
+    def _renewed(self, session: Session, which: str) -> bool:
+        begun_s = stopwatch.monotonic()
         row = session.execute(
             text(
                 "UPDATE job SET lease_until = clock_timestamp() + make_interval(secs => :lease_s)"
-                " WHERE tenant_id = :tenant AND id = :id AND lease_token = :token AND state = 'RUNNING' RETURNING 1"
+                f" WHERE tenant_id = :tenant AND {which} AND lease_token = :token AND state = 'RUNNING' RETURNING 1"
             ),
             {"tenant": self.tenant_id, "id": self.id, "token": self.lease_token, "lease_s": self.lease_s},
         ).first()
-        if row is None:
-            raise LeaseLost(f"job {self.id} is no longer ours")
+        if row is not None:
+            self.held_until_s = max(self.held_until_s, begun_s + self.lease_s)
+        return row is not None
+
+    def renew(self) -> bool:
+        """Renews the lease unless a transaction has the row locked; False when it did not. Notes a job that is lost.
+
+        A lock is our own fence, which keeps others out as long as it lasts, or the moment of another worker's claim.
+        """
+        begun_s = stopwatch.monotonic()
+        with self.database.transaction() as session:
+            unlocked = "id IN (SELECT id FROM job WHERE tenant_id = :tenant AND id = :id FOR UPDATE SKIP LOCKED)"
+            if self._renewed(session, unlocked):
+                return True
+            is_ours = session.execute(
+                text(
+                    "SELECT 1 FROM job WHERE tenant_id = :tenant AND id = :id AND lease_token = :token"
+                    " AND state = 'RUNNING'"
+                ),
+                {"tenant": self.tenant_id, "id": self.id, "token": self.lease_token},
+            ).first()
+        if is_ours is None:
+            self._lost.set()
+        else:
+            # Another try comes before this is over.
+            self.held_until_s = max(self.held_until_s, begun_s + self.lease_s / RENEWALS_PER_LEASE)
+        return False
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether it is known that the job is no longer ours."""
+        return self._lost.is_set()
+
+
+class _Keeper:
+    """Renews a job's lease from a thread of its own while the handler runs.
+
+    A handler that hangs must not keep its job for ever: after job_longest_s the lease is left to run out.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._done = threading.Event()
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._keep,), name=f"lease {job.id}", daemon=True
+        )
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        # One that is stuck in a database that is away is left alone: after the end its statement finds nothing.
+        self._thread.join(KEEPER_JOIN_S)
+
+    def _keep(self) -> None:
+        job = self._job
+        interval_s = job.lease_s / RENEWALS_PER_LEASE
+        until = stopwatch.monotonic() + job.settings.job_longest_s
+        wait_s = interval_s
+        while not self._done.wait(wait_s):
+            if stopwatch.monotonic() > until:
+                log.error("job %s (%s) runs for too long; its lease is left to run out", job.id, job.kind)
+                return
+            try:
+                wait_s = interval_s if job.renew() else interval_s / 4
+            except Exception as error:  # noqa: BLE001 - tried again at once; the fence decides whether the work counts
+                log.warning("lease of job %s not renewed: %s", job.id, str(error).splitlines()[0])
+                wait_s = interval_s / 4
+            if job.is_taken:
+                log.warning("job %s (%s) was lost to another worker while it ran", job.id, job.kind)
+                return
 
 
 Handler = Callable[[Job], None]
+OnParked = Callable[[Session, Job, BaseException], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A kind of job with more than a handler: a value of JOBS, where a plain handler does not do.
+
+    on_parked(session, job, error): says in the service's own rows that this job will not be done, in the transaction
+    that parks it. error is what the last try raised, or WorkerDied when no worker lived to tell. It must not call
+    anybody. Should it fail itself, the job is parked without it and both errors are kept.
+    """
+
+    handler: Handler
+    on_parked: OnParked | None = None
+
+    def __call__(self, job: Job) -> None:
+        """Does the job: wherever a handler is wanted, this is one."""
+        self.handler(job)
+
+
+JobTable = Mapping[str, Handler | Work]
 
 
 def claim(runtime: Any, tenant_id: str, job_id: str) -> Job | None:
     """Takes a job that is due and free; None when it is neither (done, taken, parked, or not yet)."""
     settings = runtime.settings
+    claimed_s = stopwatch.monotonic()
     with runtime.database.transaction() as session:
         row = session.execute(
             text(
@@ -144,46 +273,80 @@ def claim(runtime: Any, tenant_id: str, job_id: str) -> Job | None:
         runtime=runtime,
         lease_token=str(row.lease_token),
         lease_s=settings.job_lease_s,
+        held_until_s=claimed_s + settings.job_lease_s,
         traceparent=row.traceparent,
     )
 
 
-def run(runtime: Any, handlers: Mapping[str, Handler], tenant_id: str, job_id: str) -> str:
+def run(runtime: Any, handlers: JobTable, tenant_id: str, job_id: str) -> str:
     """Claims a job and does it; returns what became of it: DONE, QUEUED (again), PARKED, LOST or SKIPPED."""
     settings = runtime.settings
     with context.acting_as(context.service_caller(tenant_id, settings.service_name)):
         job = claim(runtime, tenant_id, job_id)
         if job is None:
             return "SKIPPED"
+        known = handlers.get(job.kind)
+        work = known if isinstance(known, Work) else Work(known or _no_handler)
         if job.attempt > settings.job_attempts:
             # It took its workers with it each time, or they would have parked it.
-            return _end(job, "PARKED", f"given up after {settings.job_attempts} tries; the last worker died")
+            return _park(job, work, WorkerDied(f"given up after {settings.job_attempts} tries; the last worker died"))
         carrier = {"traceparent": job.traceparent} if job.traceparent else None
         try:
-            with telemetry.span(f"job {job.kind}", carrier=carrier):
-                handlers[job.kind](job)
+            with telemetry.span(f"job {job.kind}", carrier=carrier), _Keeper(job):
+                work(job)
         except LeaseLost:
             log.warning("job %s (%s) was taken over by another worker", job.id, job.kind)
             return "LOST"
         except Exception as error:
-            message = f"{type(error).__name__}: {error}"[:ERROR_MAX_CHARACTERS]
+            message = _message(error)
             if isinstance(error, Refused) and error.code is Code.UNAVAILABLE:
                 # A peer that is away says nothing about the job: it waits, and no try is spent.
                 log.warning("job %s (%s) waits: %s", job.id, job.kind, message)
                 delay_s = min(settings.job_backoff_s * 2 ** (job.attempt - 1), AWAY_BACKOFF_MAX_S)
                 return _end(job, "QUEUED", message, delay_s, is_spent=False)
-            hopeless = (isinstance(error, Refused) and not error.is_transient) or job.kind not in handlers
+            hopeless = (isinstance(error, Refused) and not error.is_transient) or known is None
             if job.attempt >= settings.job_attempts or hopeless:
                 log.exception("job %s (%s) parked after %d tries", job.id, job.kind, job.attempt)
-                return _end(job, "PARKED", message)
+                return _park(job, work, error)
             log.warning("job %s (%s), try %d: %s", job.id, job.kind, job.attempt, message)
             delay_s = min(settings.job_backoff_s * 2 ** (job.attempt - 1), BACKOFF_MAX_S)
             return _end(job, "QUEUED", message, delay_s)
         return _end(job, "DONE", "")
 
 
-def _end(job: Job, state: str, error: str, delay_s: float = 0.0, *, is_spent: bool = True) -> str:
-    with job.database.transaction() as session:
+def _no_handler(job: Job) -> None:
+    raise LookupError(f"no handler for jobs of the kind {job.kind}")
+
+
+def _message(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:ERROR_MAX_CHARACTERS]
+
+
+def _park(job: Job, work: Work, error: BaseException) -> str:
+    """Ends a job for good and tells its service, in one transaction."""
+    message = _message(error)
+    if work.on_parked is None:
+        return _end(job, "PARKED", message)
+    on_parked = work.on_parked
+    try:
+        return _end(job, "PARKED", message, tell=lambda session: on_parked(session, job, error))
+    except Exception as telling:
+        if is_connection_failure(telling):
+            raise  # The lease runs out, and the next worker parks it.
+        log.exception("job %s (%s): its service could not be told that it is parked", job.id, job.kind)
+        return _end(job, "PARKED", f"{message}; and on_parked: {_message(telling)}"[:ERROR_MAX_CHARACTERS])
+
+
+def _end(
+    job: Job,
+    state: str,
+    error: str,
+    delay_s: float = 0.0,
+    *,
+    is_spent: bool = True,
+    tell: Callable[[Session], None] | None = None,
+) -> str:
+    def write(session: Session) -> str:
         row = session.execute(
             text(
                 "UPDATE job SET state = :state, error = :error, lease_token = NULL, lease_until = NULL,"
@@ -202,7 +365,11 @@ def _end(job: Job, state: str, error: str, delay_s: float = 0.0, *, is_spent: bo
                 "token": job.lease_token,
             },
         ).first()
-    ended = state if row is not None else "LOST"
+        if row is not None and tell is not None:
+            tell(session)
+        return state if row is not None else "LOST"
+
+    ended = job.database.retrying(write)
     telemetry.jobs_ended.add(1, {"kind": job.kind, "state": ended})
     return ended
 
@@ -231,16 +398,17 @@ def sweep(database: Database) -> list[tuple[str, str]]:
     return [(str(row.tenant_id), str(row.id)) for row in rows]
 
 
-def replay_parked(database: Database, job_id: str = "") -> int:
-    """Gives parked jobs (all, or one) another five tries; returns how many."""
+def replay_parked(database: Database, job_id: str = "", tenant_id: str = "") -> int:
+    """Gives parked jobs (all, a tenant's, or one) another five tries; returns how many."""
     with database.system_transaction() as session:
         rows = session.execute(
             text(
                 "UPDATE job SET state = 'QUEUED', attempt = 0, run_after = clock_timestamp(), woken_at = NULL,"
                 " ended_at = NULL WHERE state = 'PARKED'"
-                " AND (:id = '' OR id = CAST(nullif(:id, '') AS uuid)) RETURNING 1"
+                " AND (:id = '' OR id = CAST(nullif(:id, '') AS uuid))"
+                " AND (:tenant = '' OR tenant_id = CAST(nullif(:tenant, '') AS uuid)) RETURNING 1"
             ),
-            {"id": job_id},
+            {"id": job_id, "tenant": tenant_id},
         ).all()
     return len(rows)
 
@@ -301,8 +469,8 @@ def tick(database: Database, schedules: Mapping[str, Schedule], now: datetime | 
     return asked
 
 
-def all_handlers(jobs: Mapping[str, Handler], schedules: Mapping[str, Schedule]) -> dict[str, Handler]:
-    """The handlers of jobs and of schedules by kind."""
+def all_handlers(jobs: JobTable, schedules: Mapping[str, Schedule]) -> dict[str, Handler | Work]:
+    """What to do with jobs and with schedules, by kind."""
     return {**jobs, **{_KIND + name: schedule.handler for name, schedule in schedules.items()}}
 
 

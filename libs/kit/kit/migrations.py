@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 # Any number will do, as long as every migration of the platform takes the same.
 MIGRATION_LOCK = 7_102_511
-TENANT_POLICY = "tenant_id = nullif(current_setting('quittance.tenant', true), '')::uuid"
+# As a sub-select, the setting is read once a statement instead of once a row.
+TENANT_POLICY = "tenant_id = (SELECT nullif(current_setting('quittance.tenant', true), '')::uuid)"
 SYSTEM_POLICY = "current_setting('quittance.system', true) = 'on'"
 INFRASTRUCTURE = (
     "outbox", "outbox_counter", "inbox", "event_position", "parked_event", "request", "job", "schedule", "tenant",
@@ -51,6 +52,8 @@ CREATE TABLE outbox (
     PRIMARY KEY (tenant_id, id),
     UNIQUE (tenant_id, number)
 );
+-- Events are compressed already: trying again costs more than it saves.
+ALTER TABLE outbox ALTER COLUMN payload SET STORAGE EXTERNAL;
 CREATE INDEX outbox_unnumbered ON outbox (tenant_id, sequence) WHERE number IS NULL;
 CREATE INDEX outbox_unpublished ON outbox (tenant_id, number) WHERE published_at IS NULL;
 CREATE INDEX outbox_recorded ON outbox (recorded_at);

@@ -1,5 +1,6 @@
 """Money: whole minor units in one currency. Never a float, never two currencies in one sum."""
 
+import re
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
@@ -21,6 +22,18 @@ CURRENCIES = frozenset(
     TRY TTD TWD TZS UAH UGX USD UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
     """.split()
 )
+
+
+class AmbiguousAmount(ValueError):
+    """A written amount that can be read in two ways."""
+
+
+_MINUS = "-\u2212"
+# Digits in groups of three, with one and the same sign between the groups; or without any.
+_WHOLE = r"(?:\d+|[1-9]\d{0,2}(?:(?P<group>[ '.,])\d{3})(?:(?P=group)\d{3})*)"
+_WRITTEN = re.compile(rf"(?P<whole>{_WHOLE})?(?:(?P<point>[.,])(?P<fraction>\d*))?", re.ASCII)
+# One comma or point before exactly three digits, and nothing that says which of the two it is.
+_EITHER = re.compile(r"[1-9]\d{0,2}[.,]\d{3}", re.ASCII)
 
 
 def exponent(currency: str) -> int:
@@ -81,6 +94,35 @@ class Money:
         if not value.is_finite() or value != value.to_integral_value():
             raise ValueError(f"{amount!r} does not fit the decimals of {currency}")
         return cls(currency, int(value))
+
+    @classmethod
+    def read(cls, written: str, currency: str) -> "Money":
+        """Reads an amount as people write it: "1 234,56", "1,234.56", "1.234,56", "1'234.56", "EUR 1,234.50".
+
+        One sign before three digits divides thousands where the currency has fewer than three decimals ("1.234" EUR);
+        with three or more it could be either ("1.234" KWD), and is refused rather than guessed.
+        Raises ValueError for what is no amount, has too many decimals or wrong groups; AmbiguousAmount, which is one, for
+        what can be read in two ways.
+        """
+        text = re.sub(r"\s", " ", written.strip()).replace("\u2019", "'")
+        text = text.removeprefix(currency).removesuffix(currency).strip()
+        is_negative = text[:1] in tuple(_MINUS)
+        text = text[1:].strip() if is_negative else text
+        decimals = exponent(currency)
+        if _EITHER.fullmatch(text):
+            if decimals >= 3:
+                raise AmbiguousAmount(f"{written!r} can be read in two ways in {currency}")
+            text = re.sub(r"\D", "", text)
+        found = _WRITTEN.fullmatch(text)
+        if (
+            found is None
+            or not (found["whole"] or found["fraction"])
+            or (found["point"] and found["point"] == found["group"])
+        ):
+            raise ValueError(f"{written!r} is no amount")
+        whole = re.sub(r"\D", "", found["whole"] or "0")
+        read = cls.parse(f"{whole}.{found['fraction'] or 0}", currency)
+        return -read if is_negative else read
 
     @classmethod
     def rounded(cls, amount: Decimal, currency: str) -> "Money":

@@ -1,4 +1,5 @@
-"""The processes of a service: `python -m ledger serve | consume | relay | work | beat | migrate | run`."""
+"""The processes of a service: `python -m ledger serve | consume | relay | work | beat | migrate | run`; for operators,
+`parked` and `outbox`."""
 
 import argparse
 import asyncio
@@ -16,7 +17,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from sqlalchemy import text
 
-from kit import grpc_client, jobs, migrations, telemetry
+from kit import grpc_client, jobs, migrations, operators, telemetry
 from kit.bus import Consumer
 from kit.db import Database
 from kit.grpc_server import Server
@@ -166,11 +167,11 @@ def _migrate(definition: ServiceDefinition, runtime: Runtime) -> None:
     log.info("migrated to %s", migrations.head(definition.package))
 
 
-def _replay(definition: ServiceDefinition, runtime: Runtime, event_id: str) -> int:
-    applied, left = definition.inbox(runtime).replay(event_id)
-    again = jobs.replay_parked(runtime.database, event_id)
-    print(f"events: {applied} applied, {left} still parked; jobs: {again} queued again")
-    return 1 if left else 0
+def _operate(definition: ServiceDefinition, arguments: list[str]) -> int:
+    operators.parser(definition.package).parse_args(arguments)  # --help and mistakes need no settings.
+    settings = definition.load_settings()
+    telemetry.setup(settings)
+    return operators.run(definition.inbox(Runtime(settings, Database(settings))), definition.package, arguments)
 
 
 THREAD_ROLES: dict[str, Role] = {
@@ -245,10 +246,15 @@ def main(definition: ServiceDefinition, arguments: list[str] | None = None) -> N
     roles: dict[str, Role] = dict(THREAD_ROLES)
     for name, extra in definition.extra_processes.items():
         roles[name] = _extra_role(extra)
-    parser = argparse.ArgumentParser(prog=f"python -m {definition.package}")
-    parser.add_argument("role", choices=[*roles, "migrate", "run", "replay-parked"])
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in operators.COMMANDS:
+        sys.exit(_operate(definition, arguments))
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {definition.package}",
+        epilog="For operators: parked list|show|replay|discard and outbox replay, each with --help.",
+    )
+    parser.add_argument("role", choices=[*roles, "migrate", "run"])
     parser.add_argument("--without", action="append", default=[], help="run: every role but this one (repeatable)")
-    parser.add_argument("--id", default="", help="replay-parked: only the event or job with this id")
     parsed = parser.parse_args(arguments)
     settings = definition.load_settings()
     telemetry.setup(settings)
@@ -256,8 +262,6 @@ def main(definition: ServiceDefinition, arguments: list[str] | None = None) -> N
     if parsed.role == "migrate":
         _migrate(definition, runtime)
         sys.exit(0)
-    if parsed.role == "replay-parked":
-        sys.exit(_replay(definition, runtime, parsed.id))
     if parsed.role == "work":
         _work(definition, runtime)
         sys.exit(0)

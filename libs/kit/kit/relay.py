@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 BATCH = 100
 ACK_S = 5.0
 STREAM_CHECK_S = 5.0
+MEASURE_S = 5.0
 STREAM_MAX_AGE_S = 14 * 24 * 3600.0
 DUPLICATE_WINDOW_S = 600.0
 HOUSEKEEPING_S = 3600.0
@@ -140,6 +141,18 @@ class Relay:
             {"tenant": tenant_id, "ids": ids},
         )
 
+    def measure_lag(self) -> float:
+        """Tells telemetry how long the oldest unpublished event has been waiting; returns the seconds."""
+        with self._database.system_transaction() as session:
+            lag_s = session.execute(
+                text(
+                    "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(recorded_at)), 0)::float8 FROM outbox"
+                    " WHERE published_at IS NULL"
+                )
+            ).scalar_one()
+        telemetry.relay_lag_s.set(lag_s, {"service": self._producer})
+        return lag_s
+
     def republish_last(self) -> None:
         """Makes the last event of every tenant leave again: readers see its number and fetch what they lack."""
         with self._database.system_transaction() as session:
@@ -230,12 +243,16 @@ class Relay:
         if client is None:
             return
         stream = client.jetstream()
-        checked_at = cleaned_at = float("-inf")
+        checked_at = cleaned_at = measured_at = float("-inf")
         loop = asyncio.get_running_loop()
         try:
             while not stop.is_set():
                 self._wake.clear()
                 try:
+                    # First, so that it is told too while NATS is away.
+                    if loop.time() - measured_at > MEASURE_S:
+                        measured_at = loop.time()
+                        await asyncio.to_thread(self.measure_lag)
                     if loop.time() - checked_at > STREAM_CHECK_S:
                         await self.ensure_stream(stream)
                         checked_at = loop.time()

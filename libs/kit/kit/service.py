@@ -13,6 +13,7 @@ from kit.context import Caller
 from kit.db import Database
 from kit.event_log import EventLogRpc
 from kit.inbox import Handlers, Inbox
+from kit.jobs import JobTable
 from kit.settings import ServiceSettings
 from quittance.common.v1 import event_log_service_pb2_grpc
 
@@ -41,6 +42,7 @@ class ServiceDefinition:
     name: "credit-risk"; settings: the class (or an instance) of config.py; metadata: Base.metadata;
     servicers: (add_XServicer_to_server, factory(runtime) -> servicer); handlers, jobs, schedules: the tables of
     consumers.py and tasks.py; extra_processes: role name to fn(runtime, stop: threading.Event);
+    texts: French by the English of what its refusals say (texts.py; see kit.texts);
     package: the Python package, when it is not where settings lives.
     """
 
@@ -49,9 +51,10 @@ class ServiceDefinition:
     metadata: MetaData | None = None
     servicers: Sequence[tuple[Callable[[Any, grpc.Server], None], Callable[[Runtime], Any]]] = ()
     handlers: Handlers = field(default_factory=dict)
-    jobs: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    jobs: JobTable = field(default_factory=dict)
     schedules: Mapping[str, Any] = field(default_factory=dict)
     extra_processes: Mapping[str, Callable[..., None]] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
     package: str = ""
 
     def __post_init__(self) -> None:
@@ -80,6 +83,7 @@ class ServiceDefinition:
             runtime.settings,
             lambda server: self.register(runtime, server),
             verify or auth.Verifier(runtime.settings.jwks_url).verify,
+            self.texts,
         )
 
     def inbox(self, runtime: Runtime) -> Inbox:

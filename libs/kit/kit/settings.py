@@ -47,8 +47,10 @@ class ServiceSettings(BaseSettings):
     redis_url: str = "redis://127.0.0.1:6379/0"
     work_threads: int = Field(default=4, ge=1)
     work_pool: str = "prefork"
-    # How long the work of a killed worker lies still; a job that takes longer renews its lease on the way.
+    # How long the work of a killed worker lies still; the lease of a job that takes longer is renewed while it runs, but
+    # not for longer than job_longest_s: by then it hangs.
     job_lease_s: float = Field(default=60.0, gt=0)
+    job_longest_s: float = Field(default=4 * 3600.0, gt=0)
     job_attempts: int = Field(default=5, ge=1)
     job_backoff_s: float = Field(default=5.0, ge=0)
     # A queued job is woken again when nothing has claimed it for so long; the sweep looks this often.

@@ -25,6 +25,12 @@ rpc_seconds = meter.create_histogram("quittance.rpc.duration", "s", "Time of a s
 events_applied = meter.create_counter("quittance.events.applied", description="Events handled, by type")
 events_parked = meter.create_counter("quittance.events.parked", description="Events parked, by type")
 events_published = meter.create_counter("quittance.events.published", description="Events handed to the bus")
+relay_lag_s = meter.create_gauge(
+    "quittance.relay.lag", "s", "Age of the oldest committed event that the bus does not have yet; 0 when it has all"
+)
+consumer_lag = meter.create_gauge(
+    "quittance.consumer.lag", "{event}", "Events said by a producer that are not applied here yet, of all tenants"
+)
 jobs_ended = meter.create_counter("quittance.jobs.ended", description="Jobs ended, by kind and state")
 
 _NOISY = ("alembic.runtime", "kombu", "amqp", "nats", "botocore", "boto3", "urllib3", "celery.bootsteps", "httpx")

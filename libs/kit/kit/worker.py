@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from celery import Celery, signals
@@ -70,7 +69,7 @@ def send(settings: ServiceSettings, ids: list[tuple[str, str]]) -> None:
             app.send_task(TASK, args=[tenant_id, job_id], producer=producer, queue=queue_of(settings), retry=False)
 
 
-def register(app: Celery, runtime: Any, handlers: Mapping[str, jobs.Handler]) -> None:
+def register(app: Celery, runtime: Any, handlers: jobs.JobTable) -> None:
     """Makes the application able to run this service's jobs."""
 
     @app.task(name=TASK, acks_late=True, reject_on_worker_lost=True, ignore_result=True)
@@ -82,7 +81,7 @@ def register(app: Celery, runtime: Any, handlers: Mapping[str, jobs.Handler]) ->
 class ThreadWorker:
     """A worker inside this process, with a pool of threads."""
 
-    def __init__(self, runtime: Any, handlers: Mapping[str, jobs.Handler]) -> None:
+    def __init__(self, runtime: Any, handlers: jobs.JobTable) -> None:
         self._app = app_for(runtime.settings)
         register(self._app, runtime, handlers)
         self._app.finalize()
@@ -112,7 +111,7 @@ class ThreadWorker:
             self._worker.stop()
 
 
-def run_process(runtime: Any, handlers: Mapping[str, jobs.Handler]) -> None:
+def run_process(runtime: Any, handlers: jobs.JobTable) -> None:
     """The worker as this whole process; SIGTERM lets running jobs end.
 
     With the prefork pool each child sweeps too, from a thread begun after the fork: a thread of the parent could hold a

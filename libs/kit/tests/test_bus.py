@@ -11,8 +11,9 @@ from sample.config import ReaderSettings, Settings
 from sample.store import Base, NoteRow
 from sqlalchemy import select, text
 
-from kit import bus, embedded, inbox, relay
+from kit import bus, embedded, inbox, migrations, relay
 from kit.bus import Consumer, wait_until_all_seen, wait_until_seen
+from kit.db import Database
 from kit.errors import Code, Refused
 from kit.ids import new_id
 from kit.inbox import Inbox
@@ -308,6 +309,69 @@ def test_a_wiped_bus_loses_nothing(pair, as_tenant, server_folder, monkeypatch):
                 until(lambda: heard(pair.reader) == [1, 2, 3, 4], 20)
         finally:
             again.stop()
+
+
+@pytest.fixture
+def reader_with_own_postgres(pair, server_folder):
+    """A reader whose PostgreSQL may be stopped and started: (database, stop, start)."""
+    folder, running_now = server_folder / f"postgres-{new_id()}", []
+    running_now.append(embedded.postgres(folder, max_connections=50))
+    owner_url, app_url = embedded.provision(running_now[0].url, "reader", "reader")
+    migrations.upgrade("sample", owner_url)
+    database = Database(pair.reader.settings.model_copy(update={"database_url": app_url}))
+
+    def stop():
+        running_now[0].stop()
+
+    def start():
+        running_now[0] = embedded.postgres(folder, running_now[0].port, max_connections=50)
+
+    yield database, stop, start
+    database.close()
+    stop()
+
+
+def test_readers_live_through_an_outage_of_postgresql(pair, reader_with_own_postgres, monkeypatch, caplog):
+    """It goes while an event is being applied and stays away for many tries and acknowledgement times of events that
+    come meanwhile; afterwards each of them is applied, once, and none was parked."""
+    monkeypatch.setattr(bus, "ACK_WAIT_S", 1.0)
+    reader, stop_postgres, start_postgres = reader_with_own_postgres
+    in_hand, gone, deliveries = threading.Event(), threading.Event(), []
+
+    def interrupted(session, event, envelope):
+        keep(session, event, envelope)
+        if event.minor_units == 2 and not gone.is_set():
+            session.flush()
+            in_hand.set()
+            assert gone.wait(60)
+
+    handle = Consumer._handle_one
+
+    async def count(self, message, envelope):
+        deliveries.append(message.metadata.num_delivered)
+        await handle(self, message, envelope)
+
+    monkeypatch.setattr(Consumer, "_handle_one", count)
+    with relaying(pair.producer), consuming(reader, {("sample-one", MONEY): interrupted}, pair.stub):
+        say(pair.producer, 1)
+        until(lambda: heard(reader) == [1])
+        say(pair.producer, *range(2, 30))
+        assert in_hand.wait(10)
+        stop_postgres()
+        gone.set()
+        say(pair.producer, *range(30, 60))
+        until(lambda: all_published(pair.producer))
+        # More tries than an event has (3), and more acknowledgement times than it has deliveries.
+        until(lambda: sum("cannot be reached; waiting" in line for line in caplog.messages) > 14, 60)
+        start_postgres()
+        until(lambda: heard(reader) == list(range(1, 60)), 30)
+        say(pair.producer, 60)
+        assert wait_until_seen(reader, pair.stub, "sample-one", 10.0)
+    with reader.transaction() as session:
+        assert session.execute(text("SELECT count(*) FROM parked_event")).scalar() == 0
+        assert inbox.position(session, "sample-one") == 60
+    assert heard(reader) == list(range(1, 61))
+    assert max(deliveries) <= bus.DELIVERIES_MAX // 2, "an outage must not use up the deliveries of an event"
 
 
 class _PerTenant:

@@ -149,12 +149,22 @@ def test_two_workers_never_have_the_same_job(quick, tenant):
     assert len(ran) == 1
 
 
-def test_a_worker_that_slept_through_its_lease_changes_nothing(quick, tenant):
-    quick.settings.job_lease_s = 0.2
+def stand_still(monkeypatch):
+    """Renewals come to nothing, as in a process that is suspended or cut off from its database."""
+    monkeypatch.setattr(jobs.Job, "renew", lambda job: False)
+
+
+def let_the_lease_run_out(database, job_id):
+    with database.transaction() as session:
+        session.execute(text("UPDATE job SET lease_until = now() - interval '1 s' WHERE id = :id"), {"id": job_id})
+
+
+def test_a_worker_that_slept_through_its_lease_changes_nothing(quick, tenant, monkeypatch):
+    stand_still(monkeypatch)
     runtime, ended = Runtime(quick.settings, quick), []
 
     def sleepy(job):
-        time.sleep(0.4)
+        let_the_lease_run_out(quick, job.id)
         ended.append(jobs.run(runtime, {"sample.do": lambda job: None}, tenant, job.id))
         with quick.transaction() as session:
             session.add(NoteRow(note_id="zombie", amount_minor=1))
@@ -169,29 +179,156 @@ def test_a_worker_that_slept_through_its_lease_changes_nothing(quick, tenant):
     assert notes(quick) == []
 
 
-def test_a_heartbeat_keeps_the_lease(quick, tenant):
-    quick.settings.job_lease_s = 0.3
-    runtime, others = Runtime(quick.settings, quick), []
+def test_a_long_job_keeps_its_lease_without_doing_anything_for_it(quick, tenant):
+    """Far longer than its lease, a part of it inside a transaction of its own that holds the row all the while."""
+    quick.settings.job_lease_s = 2.0
+    runtime, others, leases = Runtime(quick.settings, quick), [], set()
+
+    def others_try(job, condition):
+        def look():
+            others.append(jobs.run(runtime, {}, tenant, job.id))
+            leases.add(row_of(quick, job.id).lease_until)
+            return condition()
+
+        until(look)
 
     def busy(job):
-        for _ in range(4):
-            time.sleep(0.15)
-            job.heartbeat()
-            others.append(jobs.run(runtime, {}, tenant, job.id))
+        others_try(job, lambda: len(leases) >= 3)
+        with quick.transaction() as session:
+            job.fence(session)
+            over = time.monotonic() + quick.settings.job_lease_s * 1.2
+            others_try(job, lambda: time.monotonic() > over)
+            assert not job.is_lost
+        seen = len(leases)
+        others_try(job, lambda: len(leases) > seen + 1)
+        assert not job.is_lost
 
-    assert jobs.run(runtime, {"sample.do": busy}, tenant, ask(quick)) == "DONE"
-    assert others == ["SKIPPED"] * 4
+    job_id = ask(quick)
+    assert jobs.run(runtime, {"sample.do": busy}, tenant, job_id) == "DONE"
+    assert set(others) == {"SKIPPED"}
+    assert row_of(quick, job_id).attempt == 1
+    assert not [thread for thread in threading.enumerate() if thread.name == f"lease {job_id}"]
+
+
+def test_a_handler_sees_that_its_lease_was_lost(quick, tenant):
+    """Another worker took the job while this one stood still; the renewals find out by themselves."""
+    quick.settings.job_lease_s = 0.6
+    runtime, seen = Runtime(quick.settings, quick), []
+
+    def robbed(job):
+        assert not job.is_lost
+        with quick.transaction() as session:
+            session.execute(text("UPDATE job SET lease_token = gen_random_uuid() WHERE id = :id"), {"id": job.id})
+        until(lambda: job.is_lost)
+        seen.append(True)
+        job.heartbeat()
+        seen.append("came through")
+
+    job_id = ask(quick)
+    assert jobs.run(runtime, {"sample.do": robbed}, tenant, job_id) == "LOST"
+    assert seen == [True]
+    assert row_of(quick, job_id).state == "RUNNING"  # As the other worker left it.
+
+
+def test_a_lease_that_cannot_be_renewed_counts_as_lost(quick, tenant, monkeypatch):
+    """The database is away for longer than the lease: whoever is about to do something outside of it had better not."""
+    quick.settings.job_lease_s = 0.3
+    tried = []
+
+    def fail(job):
+        tried.append(1)
+        raise ConnectionError("no way to the database")
+
+    monkeypatch.setattr(jobs.Job, "renew", fail)
+
+    def cut_off(job):
+        until(lambda: job.is_lost)
+        job.heartbeat()  # Nobody has taken it meanwhile, so it is ours again.
+        assert not job.is_lost
+
+    assert jobs.run(Runtime(quick.settings, quick), {"sample.do": cut_off}, tenant, ask(quick)) == "DONE"
+    assert len(tried) > 1
+
+
+def test_a_handler_that_hangs_does_not_keep_its_job_for_ever(quick, tenant):
+    quick.settings.job_lease_s, quick.settings.job_longest_s = 0.3, 0.5
+    runtime, taken = Runtime(quick.settings, quick), []
+
+    def hang(job):
+        until(lambda: jobs.run(runtime, {"sample.do": lambda job: taken.append(job.attempt)}, tenant, job.id) == "DONE")
+
+    assert jobs.run(runtime, {"sample.do": hang}, tenant, ask(quick)) == "LOST"
+    assert taken == [2]
+
+
+def kill_its_workers(database):
+    """As a job looks whose worker died with it at each of its five tries."""
+    with database.transaction() as session:
+        session.execute(
+            text("UPDATE job SET state = 'RUNNING', attempt = 5, lease_until = now() - interval '1 s', woken_at = NULL")
+        )
 
 
 def test_a_job_that_kills_its_workers_is_parked(quick, tenant):
     job_id = ask(quick)
-    with quick.transaction() as session:
-        session.execute(
-            text("UPDATE job SET state = 'RUNNING', attempt = 5, lease_until = now() - interval '1 s', woken_at = NULL")
-        )
+    kill_its_workers(quick)
     assert jobs.sweep(quick) == [(tenant, job_id)]
     assert jobs.sweep(quick) == []  # Woken a moment ago.
     assert jobs.run(Runtime(quick.settings, quick), {"sample.do": lambda job: None}, tenant, job_id) == "PARKED"
+
+
+# ---- what a service hears of a job that is parked for good -----------------------------------------------------------
+
+
+def tell(session, job, error):
+    session.add(NoteRow(note_id=f"{job.payload['n']}: {type(error).__name__}", amount_minor=job.attempt))
+
+
+def test_a_service_hears_that_its_job_is_parked(quick, tenant):
+    table = {"sample.do": jobs.Work(lambda job: 1 / 0, tell)}
+    ask(quick, {"n": 1})
+    assert run_jobs(quick, table) == ["QUEUED"] * 4 + ["PARKED"]
+    assert notes(quick) == ["1: ZeroDivisionError"]
+
+
+def test_a_service_hears_of_a_job_that_killed_its_workers(quick, tenant):
+    job_id = ask(quick, {"n": 1})
+    kill_its_workers(quick)
+    table = {"sample.do": jobs.Work(lambda job: pytest.fail("not a sixth time"), tell)}
+    assert jobs.run(Runtime(quick.settings, quick), table, tenant, job_id) == "PARKED"
+    assert notes(quick) == ["1: WorkerDied"]
+    assert row_of(quick, job_id).error.startswith("WorkerDied: given up after 5 tries")
+
+
+def test_parking_and_telling_are_one_transaction(quick, tenant):
+    """What tells fails by half: its half is gone, and the job is parked all the same with both errors."""
+
+    def stumble(session, job, error):
+        tell(session, job, error)
+        session.flush()
+        raise LookupError("no such batch")
+
+    job_id = ask(quick, {"n": 1})
+    kill_its_workers(quick)
+    table = {"sample.do": jobs.Work(lambda job: None, stumble)}
+    assert jobs.run(Runtime(quick.settings, quick), table, tenant, job_id) == "PARKED"
+    assert notes(quick) == []
+    assert "WorkerDied" in row_of(quick, job_id).error
+    assert "on_parked: LookupError: no such batch" in row_of(quick, job_id).error
+
+
+def test_who_lost_his_job_tells_nobody(quick, tenant, monkeypatch):
+    stand_still(monkeypatch)
+    runtime = Runtime(quick.settings, quick)
+    quick.settings.job_attempts = 1
+
+    def too_late(job):
+        with quick.transaction() as session:
+            session.execute(text("UPDATE job SET lease_token = gen_random_uuid() WHERE id = :id"), {"id": job.id})
+        raise ZeroDivisionError
+
+    assert jobs.run(runtime, {"sample.do": jobs.Work(too_late, tell)}, tenant, ask(quick, {"n": 1})) == "LOST"
+    assert notes(quick) == []
 
 
 def test_a_schedule_asks_once_per_slot_and_tenant(quick, as_tenant):

@@ -6,6 +6,7 @@ with Platform.started() as platform:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,13 +18,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
-from stack.layout import LOOPBACK, PORTS, setting_prefix
+from stack import runner
+from stack.layout import LOOPBACK, PORTS, read_layout, setting_prefix
+from stack.supervisor import START_TIME_TOLERANCE_S
 
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 60.0
@@ -41,6 +45,15 @@ def free_ports(count: int) -> list[int]:
     finally:
         for holder in holders:
             holder.close()
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A group beside the first one: its administrator's sign-in and key."""
+
+    email: str
+    password: str
+    key: str
 
 
 class Platform:
@@ -106,10 +119,24 @@ class Platform:
         return next(row["pid"] for row in rows if row["name"] == name)
 
     def kill(self, name: str) -> None:
-        """SIGKILL for one process and what it has started; the platform brings it back by itself."""
-        process = psutil.Process(self.pid_of(name))
+        """SIGKILL for one process and what it has started; the platform brings it back by itself.
+
+        Raises psutil.NoSuchProcess when it does not live at this moment.
+        """
+        rows = json.loads((self.home / "run" / "children.json").read_text())
+        row = next(row for row in rows if row["name"] == name)
+        process = psutil.Process(row["pid"])
+        if abs(process.create_time() - row["created"]) > START_TIME_TOLERANCE_S:
+            raise psutil.NoSuchProcess(row["pid"], msg="the number belongs to another process by now")
         for victim in [process, *process.children(recursive=True)]:
-            victim.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+
+    def databases(self) -> dict[str, str]:
+        """Address of every service's database as the server's administrator, who sees all tenants' rows."""
+        known = json.loads((self.home / "run" / "addresses.json").read_text())
+        server = known["servers"]["postgres"].rsplit("/", 1)[0]
+        return {service: f"{server}/{app.rsplit('/', 1)[1]}" for service, (_, app) in known["databases"].items()}
 
     def logs(self, lines: int = 15) -> str:
         """The end of every log, for the message of a failed test."""
@@ -133,6 +160,13 @@ class Platform:
     def password(self) -> str:
         """The administrator's password."""
         return (self.home / "keys" / "admin-password").read_text().strip()
+
+    def new_tenant(self, name: str, email: str) -> Tenant:
+        """Makes another tenant by the gateway's own commands, as an operator does."""
+        stack = runner.Stack(read_layout(dict(self.env)), runner.Progress())
+        stack.find_running()
+        made = json.loads(runner.ask_gateway(stack, "create-tenant", "--name", name, "--admin-email", email))
+        return Tenant(email, made["adminPassword"], runner.ask_gateway(stack, "api-key", "--tenant", name))
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         """A call of the REST API with the administrator's key (another one: headers)."""

@@ -40,6 +40,7 @@ PORTS: dict[str, tuple[str, int]] = {
     "portal": ("QUITTANCE_PORTAL_PORT", 8081),
     "mailsink": ("QUITTANCE_MAILSINK_PORT", 8082),
     "smtp": ("QUITTANCE_SMTP_PORT", 8025),
+    "sftp": ("QUITTANCE_IMPORT_SFTP_PORT", 8022),
     "postgres": ("QUITTANCE_POSTGRES_PORT", 8432),
     "nats": ("QUITTANCE_NATS_PORT", 8422),
     "redis": ("QUITTANCE_REDIS_PORT", 8379),

@@ -5,9 +5,11 @@ One run of pytest covers all levels, so that its closing line tells about everyt
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import PurePosixPath
 
+import hypothesis
 import pytest
 
 # In the order of running. A test belongs to the first level whose rule says yes.
@@ -39,6 +41,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A slow machine is no wrong answer: no deadline per example. QUITTANCE_LONG asks for ten times as many.
+    hypothesis.settings.register_profile("short", deadline=None, print_blob=True)
+    hypothesis.settings.register_profile("long", deadline=None, print_blob=True, max_examples=1000)
+    hypothesis.settings.load_profile("long" if os.environ.get("QUITTANCE_LONG") else "short")
     config.pluginmanager.register(_Levels(config), "quittance-levels")
 
 

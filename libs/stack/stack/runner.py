@@ -264,10 +264,15 @@ class Stack:
             "QUITTANCE_PORT": str(ports["gateway"]),
             "QUITTANCE_PORTAL_PORT": str(ports["portal"]),
             "QUITTANCE_SMTP_PORT": str(ports["smtp"]),
+            "QUITTANCE_IMPORT_SFTP_PORT": str(ports["sftp"]),
         }
         # What an operator has set himself stays as it is.
         defaults = {
             "QUITTANCE_FILE_STORE_URL": f"file://{files}",
+            # The gateway and the portal serve the import service's documents by signed addresses.
+            "QUITTANCE_DOCUMENT_STORE_URL": env.get("QUITTANCE_IMPORT_FILE_STORE_URL")
+            or env.get("QUITTANCE_FILE_STORE_URL")
+            or f"file://{layout.files / 'import'}",
             "QUITTANCE_PUBLIC_URL": layout.gateway_url,
             "QUITTANCE_PORTAL_URL": layout.portal_url,
             # Nobody balances load on one machine: what runs may end within the supervisor's patience.
@@ -483,6 +488,7 @@ def _welcome(stack: Stack, progress: Progress) -> None:
         f"  Sign in as        {ADMIN_EMAIL}",
         f"  with              {stack.admin_password}",
         f"  Customer portal   {layout.portal_url} (opened by the links in messages)",
+        f"  SFTP for files    {LOOPBACK}:{layout.ports['sftp']} (accounts: Imports, Sources)",
         f"  API, try it       {layout.gateway_url}/docs   key: make api-key",
         *([] if layout.smtp_host else [f"  Mail sent here    {layout.mailsink_url} (nothing leaves this machine)"]),
         "",

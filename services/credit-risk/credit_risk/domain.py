@@ -24,6 +24,54 @@ class Limit:
     decided_at: datetime
 
 
+COVER_KINDS = ("INSURANCE", "GUARANTEE")
+
+
+@dataclass(frozen=True)
+class Cover:
+    """An insured limit or a guarantee of a legal unit; a day that is None is no bound."""
+
+    kind: str
+    insurer: str
+    policy: str
+    amount: Money
+    valid_from: date | None
+    valid_until: date | None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes it the same cover in the next file."""
+        return (self.kind, self.insurer, self.policy, self.amount.currency, self.valid_from)
+
+    def holds_on(self, on: date) -> bool:
+        """Whether it is in force on a day; both bounds belong to it."""
+        return (self.valid_from is None or self.valid_from <= on) and (
+            self.valid_until is None or on <= self.valid_until
+        )
+
+
+@dataclass(frozen=True)
+class Information:
+    """What a provider says of a legal unit on a day; score and rating as it writes them."""
+
+    provider: str
+    informed_on: date
+    score: str
+    rating: str
+    facts: dict[str, str]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes it the same information in the next file."""
+        return (self.provider, self.informed_on)
+
+
+def insured(covers: Sequence[Cover], currency: str, on: date) -> Money | None:
+    """Sum of what is in force on a day in a currency; None without any. Other currencies are never added."""
+    amounts = [one.amount.minor_units for one in covers if one.amount.currency == currency and one.holds_on(on)]
+    return Money(currency, sum(amounts)) if amounts else None
+
+
 @dataclass(frozen=True)
 class OpenAmount:
     """What one account owes in one currency with one due date; credits are negative."""
@@ -35,10 +83,32 @@ class OpenAmount:
 
 
 @dataclass(frozen=True)
+class Backlog:
+    """Orders of one account in one currency that are not invoiced: neither delivered, and delivered."""
+
+    account_id: str
+    currency: str
+    orders_minor: int
+    delivered_minor: int
+
+
+@dataclass(frozen=True)
+class ExposureRules:
+    """Which parts of the order backlog count as exposure; open items always do."""
+
+    with_orders: bool = False
+    with_delivered: bool = False
+
+
+@dataclass(frozen=True)
 class Exposure:
-    """Where a legal unit stands on a day, in one currency; other currencies apart."""
+    """Where a legal unit stands on a day, in one currency; other currencies apart. orders and delivered are shown in any
+    case, and part of exposure as the rules say."""
 
     exposure: Money
+    orders: Money
+    delivered: Money
+    rules: ExposureRules
     limit: Limit | None
     other_currencies: tuple[Money, ...]
     ages: tuple[tuple[str, int], ...]
@@ -89,11 +159,19 @@ def bucket(due_on: date | None, on: date) -> str:
     return BUCKET_LABELS[-1]
 
 
-def exposure(amounts: Sequence[OpenAmount], limits: Sequence[Limit], on: date, fallback_currency: str) -> Exposure:
-    """Open items net of credits, disputed ones included, in the limit's currency; other currencies stay apart.
+def exposure(
+    amounts: Sequence[OpenAmount],
+    limits: Sequence[Limit],
+    on: date,
+    fallback_currency: str,
+    backlog: Sequence[Backlog] = (),
+    rules: ExposureRules = ExposureRules(),
+) -> Exposure:
+    """Open items net of credits, disputed ones included, and what the rules take of the order backlog, in the limit's
+    currency; other currencies stay apart.
 
     Without a limit the currency with the largest open debit sum in minor units is taken, else fallback_currency.
-    Source: domain 4.4; orders and guarantees join when they are imported.
+    Source: domain 4.4.
     """
     limit = limit_in_force(limits, on)
     debit_by_currency: dict[str, int] = {}
@@ -101,6 +179,13 @@ def exposure(amounts: Sequence[OpenAmount], limits: Sequence[Limit], on: date, f
     for one in amounts:
         net_by_currency[one.currency] = net_by_currency.get(one.currency, 0) + one.open_minor
         debit_by_currency[one.currency] = debit_by_currency.get(one.currency, 0) + max(one.open_minor, 0)
+    orders_by_currency: dict[str, int] = {}
+    delivered_by_currency: dict[str, int] = {}
+    for part in backlog:
+        orders_by_currency[part.currency] = orders_by_currency.get(part.currency, 0) + part.orders_minor
+        delivered_by_currency[part.currency] = delivered_by_currency.get(part.currency, 0) + part.delivered_minor
+        counted = part.orders_minor * rules.with_orders + part.delivered_minor * rules.with_delivered
+        net_by_currency[part.currency] = net_by_currency.get(part.currency, 0) + counted
     if limit is not None:
         currency = limit.amount.currency
     else:
@@ -119,6 +204,9 @@ def exposure(amounts: Sequence[OpenAmount], limits: Sequence[Limit], on: date, f
                 overdue_by_account[one.account_id] = overdue_by_account.get(one.account_id, 0) + one.open_minor
     return Exposure(
         exposure=Money(currency, net_by_currency.get(currency, 0)),
+        orders=Money(currency, orders_by_currency.get(currency, 0)),
+        delivered=Money(currency, delivered_by_currency.get(currency, 0)),
+        rules=rules,
         limit=limit,
         other_currencies=tuple(
             Money(other, minor) for other, minor in sorted(net_by_currency.items()) if other != currency and minor

@@ -29,6 +29,8 @@ class UnitCredit:
     accounts: list[RowMapping]
     limits: list[domain.Limit]
     exposure: domain.Exposure
+    covers: list[domain.Cover]
+    information: list[domain.Information]
 
 
 ToProto = Callable[[UnitCredit, date], credit_risk_service_pb2.Credit]
@@ -43,22 +45,33 @@ def unit_of(session: Session, account_id: str) -> str:
 
 
 def credits(session: Session, legal_unit_ids: list[str], today: date) -> list[UnitCredit]:
-    """Where legal units stand on a day, in the order of the ids; three queries however many they are."""
+    """Where legal units stand on a day, in the order of the ids; seven queries however many they are."""
     accounts, amounts, limits = defaultdict(list), defaultdict(list), defaultdict(list)
     for row in store.unit_accounts(session, legal_unit_ids):
         accounts[row["legal_unit_id"]].append(row)
+    backlog = defaultdict(list)
+    for unit, part in store.backlogs(session, legal_unit_ids):
+        backlog[unit].append(part)
+    rules = store.exposure_rules(session)
     for unit, amount in store.open_amounts(session, legal_unit_ids):
         amounts[unit].append(amount)
     for unit, limit in store.limits(session, legal_unit_ids):
         limits[unit].append(limit)
+    covers, information = defaultdict(list), defaultdict(list)
+    for unit, cover in store.covers(session, legal_unit_ids):
+        covers[unit].append(cover)
+    for unit, one in store.information(session, legal_unit_ids):
+        information[unit].append(one)
     found = []
     for unit in legal_unit_ids:
         own = accounts[unit]
         if not own:
             continue
-        stands = domain.exposure(amounts[unit], limits[unit], today, own[0]["entity_currency"] or UNKNOWN_CURRENCY)
+        currency = own[0]["entity_currency"] or UNKNOWN_CURRENCY
+        stands = domain.exposure(amounts[unit], limits[unit], today, currency, backlog[unit], rules)
         name = own[0]["legal_unit_name"] or own[0]["name"]
-        found.append(UnitCredit(unit, name, own[0]["registration_number"], own, limits[unit], stands))
+        registration = own[0]["registration_number"]
+        found.append(UnitCredit(unit, name, registration, own, limits[unit], stands, covers[unit], information[unit]))
     return found
 
 
@@ -81,7 +94,7 @@ def say_risk(session: Session, legal_unit_ids: list[str], today: date, to_proto:
         store.lock_unit(session, unit)
     for credit in credits(session, legal_unit_ids, today):
         message = to_proto(credit, today)
-        for name in ("parts", "history", "explanation", "as_of", "ages"):
+        for name in ("parts", "history", "explanation", "as_of", "ages", "covers", "insured", "information"):
             message.ClearField(name)
         version = store.say_if_new(session, credit.legal_unit_id, message.SerializeToString(deterministic=True))
         if version:

@@ -1,14 +1,14 @@
 """The service behind its interceptors, on a real PostgreSQL, fed by the ledger's events."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
+from credit_risk_said import TIMEOUT_S, changed
 
 from credit_risk.__main__ import SERVICE
 from credit_risk.consumers import HANDLERS
 from kit import bulk
-from kit.clock import business_today
 from kit.errors import Code
 from kit.ids import new_id
 from kit.testing import caller_of, deliver, emitted, refused
@@ -16,34 +16,6 @@ from quittance.common.v1.money_pb2 import Money
 from quittance.credit_risk.v1 import credit_risk_service_pb2 as pb
 from quittance.credit_risk.v1.credit_risk_service_pb2_grpc import CreditRiskServiceStub
 from quittance.ledger.v1 import ledger_events_pb2
-
-TIMEOUT_S = 5
-
-
-def changed(account_id, unit, version, *opens, number="C-1", entity="FR01", part=0):
-    """One account as the ledger says it; opens are (currency, minor units, days late)."""
-    accounts = {
-        "account_id": account_id, "version": version, "entity_id": new_id(), "entity_code": entity, "entity_name": entity,
-        "entity_currency": "EUR", "entity_country": "FR", "entity_language": "fr", "number": number,
-        "name": f"Customer {number}", "country": "FR", "language": "", "payment_terms": "", "legal_unit_id": unit,
-        "legal_unit_name": "Unit", "registration_number": "", "parent_number": "", "groups": "[]", "collector": "",
-        "custom_fields": "{}", "changed_at": datetime.now(UTC),
-    }  # fmt: skip
-    schema = pa.schema(
-        [(name, pa.int64() if name == "version" else pa.timestamp("us", "UTC") if name == "changed_at" else pa.string())
-         for name in accounts]
-    )  # fmt: skip
-    items = pa.table(
-        {
-            "account_id": pa.array([account_id] * len(opens), pa.string()),
-            "currency": pa.array([one[0] for one in opens], pa.string()),
-            "due_on": pa.array([business_today() - timedelta(days=one[2]) for one in opens], pa.date32()),
-            "open_minor": pa.array([one[1] for one in opens], pa.int64()),
-        }
-    )
-    return ledger_events_pb2.AccountsChanged(
-        accounts=bulk.to_ipc(pa.Table.from_pylist([accounts], schema=schema)), open_items=bulk.to_ipc(items), part=part
-    )
 
 
 @pytest.fixture
@@ -87,6 +59,46 @@ def test_a_limit_shows_exposure_overrun_and_history(database, stub):
         pb.ListCreditsRequest(filter="overLimit=true AND utilisationPercent>100"), timeout=TIMEOUT_S
     )
     assert [one.legal_unit_id for one in page.credits] == [unit]
+
+
+def backlog(account_id, recorded_at, *orders):
+    accounts = pa.table({"account_id": [account_id], "recorded_at": pa.array([recorded_at], pa.timestamp("us", "UTC"))})
+    table = pa.table(
+        {
+            "account_id": pa.array([account_id] * len(orders), pa.string()),
+            "number": pa.array([f"O{n}" for n in range(len(orders))], pa.string()),
+            "currency": pa.array([one[0] for one in orders], pa.string()),
+            "amount_minor": pa.array([one[1] for one in orders], pa.int64()),
+            "delivered_minor": pa.array([one[2] for one in orders], pa.int64()),
+        }
+    )
+    return ledger_events_pb2.OrdersChanged(accounts=bulk.to_ipc(accounts), orders=bulk.to_ipc(table))
+
+
+@pytest.mark.doubled_and_late(event="quittance.ledger.v1.OrdersChanged")
+def test_orders_stand_beside_the_exposure_until_the_rules_take_them_in(database, stub):
+    account, unit = new_id(), new_id()
+    deliver(database, HANDLERS, changed(account, unit, 1, ("EUR", 300_00, 5)))
+    orders = backlog(account, datetime(2026, 2, 2, tzinfo=UTC), ("EUR", 90_00, 20_00), ("EUR", 10_00, 0), ("USD", 5, 0))
+    deliver(database, HANDLERS, orders, times=2)
+    deliver(database, HANDLERS, backlog(account, datetime(2026, 2, 1, tzinfo=UTC), ("EUR", 1, 1)))
+    credit = exposure(stub, account)
+    shown = (credit.exposure.minor_units, credit.orders.minor_units, credit.delivered.minor_units)
+    assert shown == (300_00, 80_00, 20_00)
+    limit = pb.SetLimitRequest(account_id=account, amount=Money(currency="EUR", minor_units=310_00), reason="review")
+    stub.SetLimit(limit, timeout=TIMEOUT_S)
+    said = len(emitted(database))
+    rules = pb.ExposureRules(with_delivered=True)
+    assert stub.SetExposureRules(pb.SetExposureRulesRequest(rules=rules), timeout=TIMEOUT_S).rules == rules
+    assert stub.GetExposureRules(pb.GetExposureRulesRequest(), timeout=TIMEOUT_S).rules == rules
+    assert len(emitted(database)) == said + 1
+    credit = exposure(stub, account)
+    assert (credit.exposure.minor_units, credit.is_over_limit) == (320_00, True)
+    rules = pb.ExposureRules(with_delivered=True, with_orders=True)
+    stub.SetExposureRules(pb.SetExposureRulesRequest(rules=rules), timeout=TIMEOUT_S)
+    credit = exposure(stub, account)
+    assert credit.exposure.minor_units == 400_00
+    assert [money.minor_units for money in credit.other_currencies] == [5]
 
 
 def test_a_change_of_exposure_under_a_limit_is_said_once_with_growing_versions(database, stub):

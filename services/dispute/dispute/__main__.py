@@ -5,6 +5,7 @@ from dispute.consumers import HANDLERS
 from dispute.rpc import DisputeRpc
 from dispute.store import Base
 from dispute.tasks import JOBS, SCHEDULES
+from dispute.texts import FRENCH
 from kit.process import main
 from kit.service import ServiceDefinition
 from quittance.dispute.v1.dispute_service_pb2_grpc import add_DisputeServiceServicer_to_server
@@ -12,6 +13,7 @@ from quittance.dispute.v1.dispute_service_pb2_grpc import add_DisputeServiceServ
 SERVICE = ServiceDefinition(
     name="dispute",
     settings=Settings,
+    texts=FRENCH,
     metadata=Base.metadata,
     servicers=[(add_DisputeServiceServicer_to_server, lambda runtime: DisputeRpc(runtime.settings, runtime.database))],
     handlers=HANDLERS,

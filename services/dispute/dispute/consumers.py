@@ -20,9 +20,11 @@ ITEMS_PER_PART = 2000
 _ACCOUNT = pa.schema(
     [
         ("account_id", pa.string()), ("version", pa.int64()), ("entity_code", pa.string()), ("number", pa.string()),
-        ("name", pa.string()),
+        ("name", pa.string()), ("master_account_id", pa.string()), ("merged_into_id", pa.string()),
     ]
 )  # fmt: skip
+# Columns that events said before they had them do not carry.
+_LATER = ("master_account_id", "merged_into_id")
 _ITEM = pa.schema(
     [
         ("account_id", pa.string()), ("item_id", pa.string()), ("number", pa.string()), ("currency", pa.string()),
@@ -33,7 +35,12 @@ _ITEM = pa.schema(
 
 def _table(data: bytes, schema: pa.Schema) -> pa.Table:
     """The wanted columns of an Arrow stream; no bytes mean no rows. Raises KeyError when a column is missing."""
-    return bulk.from_ipc(data).select(schema.names).cast(schema) if data else schema.empty_table()
+    if not data:
+        return schema.empty_table()
+    table = bulk.from_ipc(data)
+    for name in set(_LATER) & set(schema.names) - set(table.column_names):
+        table = table.append_column(name, pa.array([""] * table.num_rows, pa.string()))
+    return table.select(schema.names).cast(schema)
 
 
 def on_accounts_changed(session: Session, event: ledger_pb.AccountsChanged, envelope: Envelope) -> None:

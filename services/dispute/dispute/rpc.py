@@ -6,6 +6,7 @@ from typing import Any
 from dispute import domain, holding, store, translate, usecases
 from dispute.config import Settings
 from kit import bus, clock, grpc_client, listing
+from kit.context import language
 from kit.db import Database
 from quittance.dispute.v1 import dispute_service_pb2 as pb
 from quittance.dispute.v1.dispute_service_pb2_grpc import DisputeServiceServicer
@@ -20,7 +21,7 @@ class DisputeRpc(DisputeServiceServicer):
     def OpenCase(self, request: pb.OpenCaseRequest, context: Any) -> pb.OpenCaseResponse:
         today = self._see_newest()
         row = holding.open_case(self._database, self._settings, request, today)
-        return pb.OpenCaseResponse(case=translate.case_to_proto(row, today, _language(context)))
+        return pb.OpenCaseResponse(case=translate.case_to_proto(row, today, language()))
 
     def ListCases(self, request: pb.ListCasesRequest, context: Any) -> pb.ListCasesResponse:
         today = self._see_newest()
@@ -28,19 +29,19 @@ class DisputeRpc(DisputeServiceServicer):
         with self._database.transaction() as session:
             rows, total = store.list_cases(session, request.filter, request.order_by, limit, offset, request.account_id)
         return pb.ListCasesResponse(
-            cases=[translate.case_to_proto(row, today, _language(context)) for row in rows],
+            cases=[translate.case_to_proto(row, today, language()) for row in rows],
             next_page_token=listing.next_offset_token(offset, len(rows), total),
             total_size=total,
         )
 
     def GetCase(self, request: pb.GetCaseRequest, context: Any) -> pb.GetCaseResponse:
-        return pb.GetCaseResponse(case=self._with_history(request.case_id, self._see_newest(), context))
+        return pb.GetCaseResponse(case=self._with_history(request.case_id, self._see_newest()))
 
     def AssignCase(self, request: pb.AssignCaseRequest, context: Any) -> pb.AssignCaseResponse:
         today = clock.business_today()
         with self._database.transaction() as session:
             usecases.assign(session, request, today)
-        return pb.AssignCaseResponse(case=self._with_history(request.case_id, today, context))
+        return pb.AssignCaseResponse(case=self._with_history(request.case_id, today))
 
     def MoveCase(self, request: pb.MoveCaseRequest, context: Any) -> pb.MoveCaseResponse:
         today = clock.business_today()
@@ -48,20 +49,20 @@ class DisputeRpc(DisputeServiceServicer):
         with self._database.transaction() as session:
             usecases.move(session, request.case_id, wanted, request.comment, self._settings, today)
         holding.settle_now_or_later(self._database, self._settings, request.case_id, today)
-        return pb.MoveCaseResponse(case=self._with_history(request.case_id, today, context))
+        return pb.MoveCaseResponse(case=self._with_history(request.case_id, today))
 
     def ResolveCase(self, request: pb.ResolveCaseRequest, context: Any) -> pb.ResolveCaseResponse:
         today = self._see_newest()
         with self._database.transaction() as session:
             usecases.resolve(session, request, self._settings, today)
         holding.settle_now_or_later(self._database, self._settings, request.case_id, today)
-        return pb.ResolveCaseResponse(case=self._with_history(request.case_id, today, context))
+        return pb.ResolveCaseResponse(case=self._with_history(request.case_id, today))
 
     def AddNote(self, request: pb.AddNoteRequest, context: Any) -> pb.AddNoteResponse:
         today = clock.business_today()
         with self._database.transaction() as session:
             usecases.add_note(session, request.case_id, request.text, today)
-        return pb.AddNoteResponse(case=self._with_history(request.case_id, today, context))
+        return pb.AddNoteResponse(case=self._with_history(request.case_id, today))
 
     def ListReasons(self, request: pb.ListReasonsRequest, context: Any) -> pb.ListReasonsResponse:
         return pb.ListReasonsResponse(
@@ -77,19 +78,13 @@ class DisputeRpc(DisputeServiceServicer):
             ]
         )
 
-    def _with_history(self, case_id: str, today: date, context: Any) -> pb.Case:
+    def _with_history(self, case_id: str, today: date) -> pb.Case:
         with self._database.transaction() as session:
             row = store.case(session, case_id)
-            return translate.case_to_proto(row, today, _language(context), store.events(session, case_id))
+            return translate.case_to_proto(row, today, language(), store.events(session, case_id))
 
     def _see_newest(self) -> date:
         """Waits a bounded time for what the ledger said last; returns the business date."""
         peer = grpc_client.channel(self._settings, "ledger")
         bus.wait_until_seen(self._database, peer, "ledger", self._settings.freshness_timeout_s)
         return clock.business_today()
-
-
-def _language(context: Any) -> str:
-    """The language names are wanted in: the call's accept-language, English without one."""
-    metadata = dict(context.invocation_metadata() or ())
-    return "fr" if str(metadata.get("accept-language", "")).lower().startswith("fr") else "en"

@@ -127,6 +127,7 @@ def apply_accounts(session: Session, accounts: pa.Table, items: pa.Table) -> lis
         ),
         tenant,
     )
+    session.execute(text(_RELATIVES), tenant)
     session.execute(
         text(
             "CREATE TEMP TABLE said_current ON COMMIT DROP AS SELECT a.account_id, a.version FROM said_account s"
@@ -154,6 +155,15 @@ def apply_accounts(session: Session, accounts: pa.Table, items: pa.Table) -> lis
     return ids
 
 
+_RELATIVES = """
+INSERT INTO account_relative (tenant_id, account_id, relative_id)
+SELECT CAST(:tenant AS uuid), pair.a, pair.b FROM said_account s
+CROSS JOIN LATERAL unnest(ARRAY[s.master_account_id, s.merged_into_id]) AS other(id)
+CROSS JOIN LATERAL (VALUES (s.account_id::uuid, other.id::uuid), (other.id::uuid, s.account_id::uuid)) AS pair(a, b)
+WHERE other.id <> '' ON CONFLICT DO NOTHING
+"""
+
+
 def account(session: Session, account_id: str) -> Any:
     """account_id, entity_code, number, name of one account of the caller's entities. Refuses ACCOUNT_UNKNOWN."""
     row = session.execute(
@@ -166,9 +176,13 @@ def account(session: Session, account_id: str) -> Any:
 
 
 def open_items(session: Session, account_id: str) -> dict[str, Any]:
-    """Open items of an account by id: item_id, number, currency, open_minor."""
+    """Open items of an account, and of those it is collected or was merged with, by id: item_id, number, currency,
+    open_minor."""
     rows = session.execute(
-        text("SELECT item_id::text, number, currency, open_minor FROM open_item WHERE account_id = :id"),
+        text(
+            "SELECT item_id::text, number, currency, open_minor FROM open_item WHERE account_id = :id"
+            " OR account_id IN (SELECT relative_id FROM account_relative WHERE account_id = :id)"
+        ),
         {"id": account_id},
     )
     return {row.item_id: row for row in rows}
@@ -194,7 +208,10 @@ def cases(session: Session, case_ids: Sequence[str], *, for_update: bool = False
             "SELECT l.case_id::text, l.item_id::text, l.item_number, l.currency, l.disputed_minor, l.opened_minor,"
             " l.accepted_minor, l.resolved_open_minor, coalesce(i.open_minor, 0) AS open_minor"
             " FROM case_line l JOIN dispute_case c ON c.case_id = l.case_id"
-            " LEFT JOIN open_item i ON i.account_id = c.account_id AND i.item_id = l.item_id"
+            # An item may have moved to a related account since, or be collected through this one.
+            " LEFT JOIN LATERAL (SELECT o.open_minor FROM open_item o WHERE o.item_id = l.item_id AND o.account_id = ANY("
+            "   ARRAY(SELECT c.account_id UNION ALL SELECT r.relative_id FROM account_relative r"
+            "     WHERE r.account_id = c.account_id)) LIMIT 1) i ON true"
             " WHERE l.case_id = ANY(CAST(:ids AS uuid[])) ORDER BY l.item_number, l.item_id"
         ),
         {"ids": list(case_ids)},
@@ -218,7 +235,8 @@ def live_cases(session: Session, account_ids: Sequence[str]) -> list[str]:
     return list(
         session.scalars(
             text(
-                "SELECT case_id::text FROM dispute_case WHERE account_id = ANY(CAST(:ids AS uuid[]))"
+                "SELECT case_id::text FROM dispute_case WHERE account_id = ANY(CAST(:ids AS uuid[]) || ARRAY("
+                "   SELECT relative_id FROM account_relative WHERE account_id = ANY(CAST(:ids AS uuid[]))))"
                 " AND state <> 'CLOSED' AND number IS NOT NULL ORDER BY case_id"
             ),
             {"ids": list(account_ids)},

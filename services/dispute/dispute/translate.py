@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dispute import domain, store
+from dispute.texts import CATALOG
 from quittance.common.v1 import money_pb2
 from quittance.dispute.v1 import dispute_service_pb2 as pb
 
@@ -24,7 +25,7 @@ def case_number(number: int | None) -> str:
 
 
 def case_to_proto(row: store.CaseRow, today: date, language: str = "en", events: Iterable[Any] = ()) -> pb.Case:
-    """A case as of the business date, its reason in words in a language (fr, else English)."""
+    """A case as of the business date, its reason, outcome and history in a language (fr, else English)."""
     reason = domain.reason_of(row.reason_code)
     case = pb.Case(
         case_id=row.case_id,
@@ -45,7 +46,7 @@ def case_to_proto(row: store.CaseRow, today: date, language: str = "en", events:
         days_open=(today - row.opened_on).days,
         overdue=domain.is_overdue(row.state, row.due_on, today),
         resolved_on=row.resolved_on.isoformat() if row.resolved_on else "",
-        outcome=row.outcome,
+        outcome=CATALOG.say(row.outcome, language),
         version=row.version,
         changed_at=timestamp(row.changed_at),
     )
@@ -64,5 +65,7 @@ def case_to_proto(row: store.CaseRow, today: date, language: str = "en", events:
     for currency, minor in sorted(total.items()):
         case.total.add(currency=currency, minor_units=minor)
     for event in events:
-        case.events.add(at=timestamp(event.at), by=event.by_whom, what=event.what, text=event.text)
+        # Notes and comments are somebody's own words.
+        words = CATALOG.say(event.text, language) if event.what in ("resolved", "closed") else event.text
+        case.events.add(at=timestamp(event.at), by=event.by_whom, what=event.what, text=words)
     return case

@@ -226,6 +226,26 @@ def test_reasons_and_names_come_in_both_languages(service):
     assert case.reason_name == "Prix"
 
 
+def test_outcomes_history_and_refusals_come_in_the_language_of_the_call(service, ledger):
+    french = [("accept-language", "fr-FR,fr;q=0.9")]
+    case_id = service.OpenCase(opening()).case.case_id
+    service.AddNote(pb.AddNoteRequest(case_id=case_id, text="Rejected: no"))
+    service.ResolveCase(pb.ResolveCaseRequest(case_id=case_id, outcome=pb.CASE_OUTCOME_REJECTED, comment="not ours"))
+    case = service.GetCase(pb.GetCaseRequest(case_id=case_id), metadata=french).case
+    assert case.outcome == "Refusé : not ours"
+    # What somebody wrote stays as he wrote it.
+    assert sorted(event.text for event in case.events if event.what in ("note", "resolved")) == [
+        "Refusé : not ours", "Rejected: no",
+    ]  # fmt: skip
+    assert service.GetCase(pb.GetCaseRequest(case_id=case_id)).case.outcome == "Rejected: not ours"
+    with pytest.raises(Refused) as refusal:
+        service.MoveCase(pb.MoveCaseRequest(case_id=case_id, state=pb.CASE_STATE_ASSIGNED), metadata=french)
+    assert refusal.value.message == "un dossier refusé ne devient pas attribué"
+    with pytest.raises(Refused) as refusal:
+        service.OpenCase(pb.OpenCaseRequest(request_id="r", reason_code="PRICE"), metadata=french)
+    assert refusal.value.fields["accountId"] == "est obligatoire"
+
+
 def test_cases_of_another_entity_or_tenant_are_unknown(database, service, grpc_in_process, tenant):
     case_id = service.OpenCase(opening()).case.case_id
     elsewhere = DisputeServiceStub(grpc_in_process(SERVICE, database, caller_of(tenant, "*", entities={"US01"})))

@@ -421,7 +421,7 @@ def test_debit_and_credit_columns():
         (b"Customer;Invoice No;Amount\r\n\r\n;;\r\n", "HEADER_ONLY"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20, "FILE_BINARY"),
         (bytes(range(256)) * 40, "FILE_BINARY"),
-        (b"%PDF-1.7\n", "FILE_BINARY"),
+        (b"%PDF-1.7\n", "PDF_DAMAGED"),
         (b"PK\x03\x04" + b"\x00" * 200, "SHEET_DAMAGED"),
         (b"just one word per line\nand another line\n", "NO_COLUMNS"),
     ],
@@ -459,7 +459,7 @@ def test_zip_bombs_are_refused_quickly_whatever_size_they_declare():
         assert refusal.value.code == "SHEET_BOMB"
     assert time.process_time() - started < 5
     with pytest.raises(Unreadable) as refusal:
-        read_table(_zip({"a.csv": b"a;b\n1;2\n"}), "file.zip")
+        read_table(_zip({"a.png": b"\x89PNG\r\n", "b.gif": b"GIF89a"}), "file.zip")
     assert refusal.value.code == "ARCHIVE_NOT_A_SHEET"
 
 
@@ -572,7 +572,7 @@ def test_damaged_files_are_refused_or_counted_row_by_row():
     """Whatever happens to a file: a clear refusal, or every row accepted or refused. 4,000 seeds were tried by hand."""
     sound = list(dialects(_table(40)).values())
     outcomes = {"refused": 0, "asked": 0, "read": 0}
-    for seed in range(250):
+    for seed in range(120):
         chance = random.Random(seed)
         try:
             analysis = read(_damaged(chance.choice(sound), chance))

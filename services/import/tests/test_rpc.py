@@ -233,7 +233,7 @@ def test_a_declined_stock_guard_clears_nothing(service):
     service.upload(file_of(*ROWS), apply=True)
     run = service.upload(file_of(*ROWS[:2]), apply=True, mode="stock")
     declined = service.apply(run.import_id, stockGuard="CANCEL")
-    assert (state(declined), counts(declined), declined.row_counts.cleared_absent) == ("APPLIED", (0, 0, 2, 0, 0), 0)
+    assert (state(declined), declined.row_counts.cleared_absent) == ("CANCELLED", 0)
     assert sum(1 for row in service.ledger.items.values() if row["open_minor"]) == 10
 
 
@@ -305,6 +305,30 @@ def test_real_files_end_to_end(service):
     assert (state(run), counts(run)) == ("APPLIED", (2466, 0, 0, 0, 0))
     assert [(total.currency, total.initial.minor_units) for total in run.totals] == [("USD", 14_770_318)]
     assert counts(service.upload(data, entity="US01", apply=True)) == (0, 0, 2466, 0, 0)
+
+
+def test_a_large_file_is_read_in_parts_with_the_same_result_and_the_same_refused_rows(service, monkeypatch):
+    rows = [f"C{n % 40:02d};Name;R{n};{n % 28 + 1}/03/2026;20/04/2026;EUR;{n + 1}0,50;" for n in range(2_000)]
+    rows[700:700] = ["C05;Name;WRONG;31/31/2026;;EUR;x,y;"]
+    service.database.settings.chunk_rows = 120
+    found = []
+    for large_from in (1 << 40, 0):
+        monkeypatch.setattr("importer.domain.reading.stream.STREAM_FROM_BYTES", large_from)
+        monkeypatch.setattr("importer.domain.reading.stream.BLOCK_BYTES", 20_000)
+        monkeypatch.setattr("importer.domain.streaming.PART_ROWS", 300)
+        if not large_from:
+            monkeypatch.setattr("importer.usecases.reading.raw_table", lambda *_: pytest.fail("read whole"))
+            monkeypatch.setattr("importer.usecases.rejecting.raw_table", lambda *_: pytest.fail("read whole"))
+        service.ledger.items.clear()
+        service.ledger.commits.clear()
+        run = service.upload(file_of(*rows), apply=True)
+        pieces = service.stub.DownloadRejects(pb.DownloadRejectsRequest(import_id=run.import_id), timeout=TIMEOUT_S)
+        refused_rows = b"".join(piece.data for piece in pieces)
+        chunks = [number for _, number in service.ledger.commits]
+        found.append((state(run), counts(run), dict(service.ledger.items), chunks, refused_rows))
+    assert found[0] == found[1]
+    assert found[1][:2] == ("APPLIED", (2000, 0, 0, 0, 1))
+    assert len(found[1][3]) == 14 and b"WRONG" in found[1][4]
 
 
 def test_a_later_file_of_an_entity_waits_for_the_earlier_one(service):

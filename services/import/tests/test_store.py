@@ -32,29 +32,31 @@ def test_doubled_and_late_entities_change_nothing(database, acting):
         assert (row.currency, row.version) == ("EUR", 2)
 
 
-def test_a_layout_has_one_profile_per_object(database, acting):
+def test_a_layout_is_remembered_once_per_object_and_by_hand_as_often_as_wanted(database, acting):
+    said = {"fingerprint": "f", "name": "a.csv", "mapping": {"A": "x"}, "answers": {}}
     with database.transaction() as session:
-        first = store.keep_profile(
-            session, object_="ITEMS", fingerprint="f", name="a.csv", mapping={"A": "x"}, answers={}, now=NOW
-        )
-        second = store.keep_profile(
-            session, object_="ITEMS", fingerprint="f", name="b.csv", mapping={"A": "y"}, answers={}, now=NOW
-        )
-        other = store.keep_profile(
-            session,
-            object_="ACCOUNTS",
-            fingerprint="f",
-            name="c.csv",
-            mapping={},
-            answers={},
-            now=NOW + dt.timedelta(1),
-        )
-    assert first == second != other
+        first = store.add_profile(session, NOW, "A", object="ITEMS", **said)
+        assert store.add_profile(session, NOW, "B", object="ITEMS", **said) is None
+        other = store.add_profile(session, NOW + dt.timedelta(1), "A", object="ACCOUNTS", **said)
+        by_hand = [
+            store.add_profile(session, NOW, "A", object="ITEMS", by_hand=True, entity_codes=[code], **said)
+            for code in ("FR01", "DE01")
+        ]
+        assert first is not None and other is not None and all(by_hand)
+        store.save_profile(session, first, NOW, "C", mapping={"A": "y"})
+        store.count_use(session, first.profile_id, NOW)
     with database.transaction() as session:
-        found = store.profile_by_fingerprint(session, "f", "ITEMS")
-        assert (found.profile_id, found.used, found.mapping, found.name) == (first, 2, {"A": "y"}, "a.csv")
-        assert store.profile_by_fingerprint(session, "f", "").profile_id == other
-        assert store.profile_by_fingerprint(session, "g", "") is None
+        found = store.profile_candidates(session, "f", "ITEMS", "FR01")
+        assert [row.profile_id for row in found] == [by_hand[0].profile_id, first.profile_id]
+        assert (found[1].used, found[1].version, found[1].mapping, found[1].name) == (1, 2, {"A": "y"}, "a.csv")
+        assert [row.object for row in store.profile_candidates(session, "f", "", "US01")] == ["ACCOUNTS", "ITEMS"]
+        assert store.profile_candidates(session, "g", "", "FR01") == []
+        versions, _, total = store.profile_versions(session, first.profile_id, "", "", 0, "")
+        assert [(row.version, row.saved_by, row.definition["mapping"]) for row in versions] == [
+            (2, "C", {"A": "y"}),
+            (1, "A", {"A": "x"}),
+        ]
+        assert total == 2
 
 
 def batch(created_at: dt.datetime, state: str, entity: str = "FR01") -> BatchRow:
@@ -85,6 +87,11 @@ def test_files_of_an_entity_are_applied_in_order(database, acting):
         session.add_all([older, newer, elsewhere])
     with database.transaction() as session:
         assert [store.older_batch_applying(session, row) for row in (older, newer, elsewhere)] == [False, True, False]
+    # One that is still being read and will be applied by itself is waited for as well.
+    with database.transaction() as session:
+        store.batch_for_update(session, older.import_id).state = "READING"
+    with database.transaction() as session:
+        assert store.older_batch_applying(session, newer)
 
 
 def test_other_tenants_rows_do_not_exist(database, as_tenant):
@@ -93,7 +100,7 @@ def test_other_tenants_rows_do_not_exist(database, as_tenant):
         session.add(row)
         session.flush()
         store.keep_raw_file(session, "0", 1, NOW)
-        store.keep_profile(session, object_="ITEMS", fingerprint="f", name="a", mapping={}, answers={}, now=NOW)
+        store.add_profile(session, NOW, "A", object="ITEMS", fingerprint="f", name="a", mapping={}, answers={})
         store.keep_entity_if_newer(session, "FR01", "One", "EUR", 1)
     with as_tenant(new_id()), database.transaction() as session:
         assert store.batch(session, row.import_id) is None

@@ -1,14 +1,23 @@
 """How tests talk to a ledger: rows as import sends them, calls, and what was said."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
+import psycopg
 import pyarrow as pa
+from sqlalchemy import text
 
 from kit import bulk, context
-from kit.db import Database
+from kit.db import Database, psycopg_url
 from kit.ids import new_id
 from kit.testing import caller_of
+from ledger.store import audit as store
+from ledger.usecases import audit
+from quittance.common.v1 import money_pb2
+from quittance.ledger.v1 import item_pb2
 from quittance.ledger.v1 import ledger_load_service_pb2 as load_pb
 from quittance.ledger.v1 import ledger_load_service_pb2_grpc as load_grpc
 from quittance.ledger.v1 import ledger_service_pb2 as pb
@@ -36,8 +45,11 @@ def item_row(**changes: Any) -> dict[str, Any]:
     }
 
 
-_TYPES = {"issue_on": pa.date32(), "due_on": pa.date32(), "settled_on": pa.date32(), "initial_minor": pa.int64(),
-          "open_minor": pa.int64(), "fiscal_year": pa.int32()}  # fmt: skip
+_TYPES = {
+    **dict.fromkeys(("issue_on", "due_on", "settled_on", "posted_on"), pa.date32()),
+    **dict.fromkeys(("initial_minor", "open_minor"), pa.int64()),
+    "fiscal_year": pa.int32(),
+}
 
 
 def item_table(*rows: dict[str, Any]) -> pa.Table:
@@ -133,3 +145,55 @@ def counts(progress: Any) -> dict[str, int]:
     """The counts of a chunk that are not zero."""
     names = ("created", "updated", "unchanged", "cleared", "rejected")
     return {name: getattr(progress.counts, name) for name in names if getattr(progress.counts, name)}
+
+
+@contextmanager
+def owner(ledger: Any) -> Iterator[psycopg.Connection]:
+    """The owner of the tables with row security and triggers out of the way: whoever could falsify."""
+    connection = psycopg.connect(psycopg_url(ledger.database.settings.migration_database_url))
+    query = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND rowsecurity"
+    tables = [row[0] for row in connection.execute(query)]
+    try:
+        for table in tables:
+            connection.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
+            connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        yield connection
+        for table in tables:
+            connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+            connection.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+        connection.commit()
+    finally:
+        connection.close()
+
+
+def seal_all(ledger: Any, **options: Any) -> list[Any]:
+    """Seals until everything that was written before is in a block."""
+    with ledger.database.transaction() as session:
+        wanted = session.execute(text("SELECT txid_current()")).scalar_one()
+    found = []
+    for _ in range(2000):
+        with ledger.database.transaction() as session:
+            block = audit.seal_block(session, **options)
+            done = store.checked_xid(session) >= wanted
+        if block is not None:
+            found.append(block)
+        if done and block is None:
+            return found
+        if block is None:
+            time.sleep(0.01)  # Another test's transaction is open.
+    raise AssertionError("an older transaction did not end")
+
+
+def hold(ledger: Any, minor: int) -> None:
+    """Places a hold on the first item of the list."""
+    item = ledger.items()[0]
+    wish = pb.HoldOrder(
+        item_id=item.item_id,
+        kind=item_pb2.HOLD_KIND_DISPUTE,
+        amount=money_pb2.Money(currency="EUR", minor_units=minor),
+        reason="price",
+    )
+    request = pb.PlaceHoldsRequest(
+        request_id=new_id(), account_id=item.account_id, source="dispute", source_id=new_id(), holds=[wish]
+    )
+    ledger.call("PlaceHolds", request)

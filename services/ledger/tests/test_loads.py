@@ -1,16 +1,18 @@
 """Loads through the real service: what each row becomes, and that nothing happens twice."""
 
 from datetime import date
+from typing import Any
 
 import grpc
 import pyarrow as pa
 import pytest
-from ledger_driver import TIMEOUT_S, TODAY, counts, item_row, item_table
+from ledger_driver import TIMEOUT_S, TODAY, Ledger, counts, item_row, item_table
+from sqlalchemy import text
 
-from kit import bulk
+from kit import bulk, context
 from kit.errors import Code
 from kit.ids import new_id
-from kit.testing import refused
+from kit.testing import caller_of, refused
 from quittance.ledger.v1 import ledger_load_service_pb2 as load_pb
 from quittance.ledger.v1 import ledger_service_pb2 as pb
 
@@ -231,20 +233,24 @@ def test_a_killed_load_goes_on_where_it_stopped(ledger):
         ledger.stream(chunks[0], load_id=load_id, first_chunk=4)
 
 
-def test_a_load_that_dies_within_a_chunk_leaves_nothing_of_it(ledger, monkeypatch):
-    from ledger import usecases
+@pytest.mark.parametrize("last_step", ["say_new", "say_facts"])
+def test_a_load_that_dies_within_a_chunk_leaves_nothing_of_it(ledger, monkeypatch, last_step):
+    from ledger.usecases import loads
 
     def die(*args, **kwargs):
         raise OSError("the machine is gone")
 
     load_id = new_id()
+    # An account that is new, and one that is known and gets another item.
+    rows = item_table(item_row(account_number="9"), *([item_row(number="F2")] if last_step == "say_facts" else []))
+    ledger.load(item_row())
+    before = ledger.accounts(), ledger.items(), len(ledger.events())
     with monkeypatch.context() as patch:
-        patch.setattr(usecases.saying, "say_accounts", die)
+        patch.setattr(loads.saying, last_step, die)
         with pytest.raises(Exception, match="INTERNAL"):
-            ledger.stream(item_table(item_row()), load_id=load_id)
-    assert ledger.items() == []
-    assert ledger.accounts() == []
-    assert counts(ledger.stream(item_table(item_row()), load_id=load_id)[0]) == {"created": 1}
+            ledger.stream(rows, load_id=load_id)
+    assert (ledger.accounts(), ledger.items(), len(ledger.events())) == before
+    assert counts(ledger.stream(rows, load_id=load_id)[0]) == {"created": rows.num_rows}
 
 
 def test_an_unknown_load(ledger):
@@ -340,6 +346,174 @@ def test_the_first_complete_file_clears_nothing(ledger):
     assert ledger.stock(*many(5)).cleared_absent == 0
 
 
+# ---- the short way ---------------------------------------------------------------------------------------------------
+
+
+def of_every_kind(**same):
+    """Rows of new accounts in every shape that a row can have."""
+    changes = [
+        {}, {"number": "F2", "open_minor": 6_000}, {"number": "F3", "settled_on": date(2024, 5, 20)},
+        {"number": "F4", "settled_on": date(2024, 3, 1), "open_minor": 0}, {"number": "F5", "open_minor": 0},
+        {"number": "F6", "open_minor": 12_000}, {"number": "F7", "open_minor": -1}, {"number": "F8", "due_on": None},
+        {"number": "C1", "kind": "CREDIT_NOTE", "initial_minor": -3_000, "open_minor": -2_000},
+        {"number": "U1", "currency": "USD", "payment_terms": "NET60", "account_name": "Northwind"},
+        {"number": "U2", "currency": "USD", "payment_terms": "NET60", "account_name": "Northwind"},
+        {"number": "F9", "account_name": "", "payment_terms": "NET30", "custom_fields": '{"site": "Lyon"}'},
+        {"number": "X1", "external_id": "A1", "line_number": "1", "order_number": "PO7", "reference": "r", "text": "t"},
+        {"number": "F1", "account_number": "7", "posted_on": date(2024, 4, 2), "fiscal_year": 2023},
+        {"number": "F1", "account_number": "8", "account_name": "", "settled_on": date(2024, 5, 20)},
+    ]  # fmt: skip
+    return [item_row(**{**change, **same}) for change in changes]
+
+
+def books(ledger):
+    """All that a ledger keeps of its accounts, and all it has said of them, ids and times apart."""
+    queries = {
+        "accounts": "SELECT a.number, a.name, a.aliases, a.country, a.language, a.payment_terms, a.parent_number,"
+        " a.groups, a.collector, a.custom_fields, a.oldest_due_on, a.version, u.registration_number, u.country, u.name"
+        " FROM accounts AS a JOIN legal_units AS u ON u.legal_unit_id = a.legal_unit_id",
+        "names": "SELECT a.number, n.name, n.item_count FROM accounts AS a JOIN account_names AS n USING (account_id)",
+        "balances": "SELECT a.number, b.currency, b.open_minor, b.credits_minor, b.item_count"
+        " FROM accounts AS a JOIN account_balances AS b USING (account_id)",
+        "items": "SELECT a.number, i.number, i.line_number, i.kind, i.currency, i.issue_on, i.due_on, i.posted_on,"
+        " i.settled_on, i.initial_minor, i.open_minor, i.issued_minor, i.issued_on, i.fiscal_year, i.source_system,"
+        " i.external_id, i.order_number, i.reference, i.text, i.account_name, i.custom_fields, i.change_count,"
+        " i.version, i.first_load_id IS NOT NULL FROM accounts AS a JOIN items AS i USING (account_id)",
+        "changes": "SELECT i.number, i.external_id, c.sequence, a.number, c.cause, c.delta_minor, c.value_on,"
+        " c.import_id = i.first_load_id FROM accounts AS a JOIN items AS i USING (account_id)"
+        " JOIN item_changes AS c ON c.item_id = i.item_id AND c.account_id = a.account_id",
+    }
+    with context.acting_as(caller_of(ledger.tenant)), ledger.database.transaction() as session:
+        found: dict[str, Any] = {
+            name: sorted(str(tuple(row)) for row in session.execute(text(query))) for name, query in queries.items()
+        }
+    for event in ledger.events():
+        for field, value in event.ListFields():
+            if isinstance(value, bytes):
+                table = bulk.from_ipc(value)
+                found.setdefault(f"schema of {field.name}", table.schema)
+                assert found[f"schema of {field.name}"].equals(table.schema), field.name
+                found.setdefault(f"said: {field.name}", []).append(table)
+    for name in [name for name in found if name.startswith("said: ")]:
+        rows = [
+            {key: value for key, value in row.items() if not key.endswith(("_id", "_at"))}
+            for table in found[name]
+            for row in table.to_pylist()
+        ]
+        found[name] = sorted(map(str, rows))
+    return found
+
+
+@pytest.fixture
+def second_ledger(ledger, grpc_in_process):
+    """A ledger like ledger, for another tenant."""
+    from ledger.__main__ import DEFINITION
+
+    tenant = new_id()
+    channel = grpc_in_process(DEFINITION, ledger.database, caller_of(tenant))
+    second = Ledger(ledger.database, channel, tenant)
+    second.call("CreateEntity", pb.CreateEntityRequest(code="FR01", name="Fournier SA", country="FR", currency="EUR"))
+    return second
+
+
+def test_the_short_way_and_the_merge_make_the_same_books_and_say_the_same(ledger, second_ledger, monkeypatch):
+    from ledger.usecases import loads
+
+    def merge_all(session, entity, rows, is_new):
+        return is_new & False
+
+    short, merged = ledger, second_ledger
+    rows = of_every_kind()
+    with monkeypatch.context() as patch:
+        patch.setattr(loads.load, "stage_items", None)
+        assert short.load(*rows, source_system="SAP") == {"created": len(rows)}
+    monkeypatch.setattr(loads, "_really_new", merge_all)
+    assert merged.load(*rows, source_system="SAP") == {"created": len(rows)}
+    short_books, merged_books = books(short), books(merged)
+    assert set(short_books) == set(merged_books)
+    for name, found in merged_books.items():
+        assert short_books[name] == found, name
+
+
+def no_merge(monkeypatch):
+    """Makes the merging of any row fail."""
+    from ledger.usecases import loads
+
+    def fail(*args, **kwargs):
+        raise AssertionError("a row was merged")
+
+    monkeypatch.setattr(loads.load, "stage_items", fail)
+
+
+@pytest.mark.parametrize("mode", [load_pb.LOAD_MODE_DELTA, STOCK])
+@pytest.mark.parametrize("first_way", ["new", "merged"])
+def test_rows_that_come_again_are_recognised_without_a_merge(ledger, monkeypatch, mode, first_way):
+    rows = many(5)
+    if first_way == "merged":
+        ledger.load(*many(5, text="before"))
+    ledger.load(*rows)
+    no_merge(monkeypatch)
+    load_id = new_id()
+    (progress,) = ledger.stream(item_table(*rows), load_id=load_id, mode=mode)
+    assert counts(progress) == {"unchanged": 5}
+    assert ledger.finish(load_id).cleared_absent == 0
+
+
+def test_rows_in_another_order_change_nothing_either(ledger):
+    rows = many(5)
+    ledger.load(*rows)
+    assert ledger.load(*reversed(rows)) == {"unchanged": 5}
+
+
+def test_what_was_recognised_once_is_compared_again_after_another_load(ledger):
+    ledger.load(item_row())
+    ledger.load(item_row(open_minor=6_000))
+    assert ledger.load(item_row()) == {"updated": 1}
+    assert ledger.load(item_row()) == {"unchanged": 1}
+
+
+def test_what_was_recognised_once_is_compared_again_after_any_change_of_the_account(ledger):
+    """Whatever makes the readers hear of an account takes its digest along."""
+    ledger.load(item_row())
+    with context.acting_as(caller_of(ledger.tenant)), ledger.database.transaction() as session:
+        session.execute(text("UPDATE items SET open_minor = 1, change_count = 2, version = version + 1"))
+        session.execute(text("UPDATE account_balances SET open_minor = 1"))
+        session.execute(
+            text(
+                "INSERT INTO item_changes (tenant_id, item_id, sequence, account_id, cause, delta_minor, value_on)"
+                " SELECT tenant_id, item_id, 2, account_id, 'PAYMENT', -9999, '2024-05-01' FROM items"
+            )
+        )
+        session.execute(text("UPDATE accounts SET version = version + 1"))
+    assert ledger.load(item_row()) == {"updated": 1}
+
+
+def test_a_complete_file_clears_what_other_files_brought_beside_its_rows(ledger):
+    rows = many(9)
+    ledger.stock(*rows)
+    ledger.load(item_row(number="later"))
+    end = ledger.stock(*rows)
+    assert (end.cleared_absent, end.open_items) == (1, 10)
+    assert [item.number for item in ledger.items()] == [row["number"] for row in rows]
+
+
+def test_an_account_in_two_chunks_of_a_complete_file_is_whole(ledger):
+    rows, load_id = many(10), new_id()
+    for _ in range(2):
+        load_id = new_id()
+        ledger.stream(item_table(*rows[:5]), item_table(*rows[5:]), load_id=load_id, mode=STOCK)
+        assert ledger.finish(load_id).cleared_absent == 0
+    assert len(ledger.items()) == 10
+
+
+def test_an_account_of_which_a_row_is_refused_is_compared_each_time(ledger):
+    rows = [item_row(), item_row(number="F2", kind="GIFT")]
+    for first in ({"created": 1, "rejected": 1}, {"unchanged": 1, "rejected": 1}, {"unchanged": 1, "rejected": 1}):
+        assert ledger.load(*rows) == first
+    ledger.load(item_row(currency="USD"))
+    assert ledger.load(item_row(currency="USD")) == {"rejected": 1}
+
+
 # ---- accounts and contacts -------------------------------------------------------------------------------------------
 
 
@@ -393,18 +567,20 @@ def test_events_carry_the_whole_state(ledger):
     items, changes = bulk.from_ipc(facts.items), bulk.from_ipc(facts.changes)
     assert items.schema.names == [
         "item_id", "version", "account_id", "entity_code", "number", "kind", "currency", "issue_on", "due_on",
-        "initial_minor", "settled_on", "order_number",
+        "initial_minor", "settled_on", "order_number", "issued_minor", "issued_on",
     ]  # fmt: skip
     assert changes.schema.names == [
         "item_id", "account_id", "sequence", "cause", "delta_minor", "value_on", "recorded_at",
     ]  # fmt: skip
-    assert (items.num_rows, changes.num_rows) == (2, 3)
+    assert (items.num_rows, changes.num_rows) == (2, 1)
+    assert items["issued_minor"].to_pylist() == [10_000, 10_000]
     assert str(changes.schema.field("recorded_at").type) == "timestamp[us, tz=UTC]"
     accounts, open_items = bulk.from_ipc(changed.accounts), bulk.from_ipc(changed.open_items)
     assert accounts.schema.names == [
         "account_id", "version", "entity_id", "entity_code", "entity_name", "entity_currency", "entity_country",
         "entity_language", "number", "name", "country", "language", "payment_terms", "legal_unit_id", "legal_unit_name",
         "registration_number", "parent_number", "groups", "collector", "custom_fields", "changed_at",
+        "master_account_id", "merged_into_id",
     ]  # fmt: skip
     assert accounts.to_pylist()[0]["groups"] == "[]"
     assert all(column.null_count == 0 for column in accounts.columns)
@@ -442,7 +618,6 @@ def test_a_stream_without_header_is_refused(ledger):
 
 
 def test_loading_needs_its_permission(ledger, grpc_in_process, tenant):
-    from kit.testing import caller_of
     from ledger.__main__ import DEFINITION
     from quittance.ledger.v1 import ledger_load_service_pb2_grpc as load_grpc
 

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 
 import pytest
 from ledger_driver import TIMEOUT_S, TODAY, Ledger, item_row
+from sqlalchemy import text
 
 from kit import context
 from kit.errors import Code, Refused
@@ -401,16 +402,17 @@ def test_a_payment_and_holds_at_the_same_time(ledger, item):
     assert ledger.items()[0].collectable.minor_units >= 0
 
 
-def test_the_check_command_finds_a_broken_book(ledger, item, capsys):
-    from sqlalchemy import text
-
+def test_the_check_command_finds_a_broken_book(make_database, grpc_in_process, tenant, capsys):
+    # A database of its own: the command asks of every tenant, and other tests break their books on purpose.
+    database = make_database("ledger")
+    ledger = Ledger(database, grpc_in_process(DEFINITION, database), tenant)
+    ledger.call("CreateEntity", pb.CreateEntityRequest(code="FR01", name="Fournier SA", country="FR", currency="EUR"))
+    ledger.load(item_row())
     assert check(ledger.database) == 0
     with context.acting_as(caller_of(ledger.tenant)), ledger.database.transaction() as session:
         session.execute(text("UPDATE items SET open_minor = open_minor + 1"))
     assert check(ledger.database) >= 2
     assert "items_equal_their_changes" in capsys.readouterr().out
-    with context.acting_as(caller_of(ledger.tenant)), ledger.database.transaction() as session:
-        session.execute(text("UPDATE items SET open_minor = open_minor - 1"))
 
 
 def test_permissions_are_asked(ledger, grpc_in_process, item):

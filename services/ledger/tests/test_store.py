@@ -55,7 +55,7 @@ def test_every_table_is_behind_the_wall(ledger):
 @pytest.mark.parametrize("statement", ["UPDATE {} SET recorded_at = now()", "DELETE FROM {}", "TRUNCATE {}"])
 @pytest.mark.parametrize("table", ["item_changes", "hold_changes"])
 def test_history_cannot_be_rewritten(ledger, table, statement):
-    ledger.load(item_row())
+    ledger.load(item_row(open_minor=1))
     with context.acting_as(caller_of(ledger.tenant)), ledger.database.transaction() as session:
         with pytest.raises(DBAPIError, match="permission denied"):
             session.execute(text(statement.format(table)))
@@ -159,8 +159,9 @@ def test_the_late_payment_file_as_of_past_days(ledger):
     assert ledger.items() == []
     query = """
 SELECT count(*) AS items, sum(open) AS open, count(*) FILTER (WHERE due_on < :day) AS late FROM (
-    SELECT i.due_on, sum(c.delta_minor) AS open FROM items AS i JOIN item_changes AS c ON c.item_id = i.item_id
-    WHERE c.value_on <= :day GROUP BY i.item_id, i.due_on HAVING sum(c.delta_minor) <> 0) AS as_of
+    SELECT i.due_on, i.issued_minor + coalesce(sum(c.delta_minor), 0) AS open FROM items AS i
+    LEFT JOIN item_changes AS c ON c.item_id = i.item_id AND c.value_on <= :day
+    WHERE i.issued_on <= :day GROUP BY i.item_id, i.due_on, i.issued_minor) AS as_of WHERE open <> 0
 """
     with context.acting_as(caller_of(ledger.tenant)), ledger.database.transaction() as session:
         for day_asked, expected in [(date(2012, 12, 31), (99, 572_506, 13)), (date(2013, 6, 30), (84, 511_985, 12))]:

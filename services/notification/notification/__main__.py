@@ -3,10 +3,13 @@
 from kit.process import main
 from kit.service import Runtime, ServiceDefinition
 from notification.config import Settings
-from notification.rpc import NotificationRpc
+from notification.internal_mails import InternalMails
+from notification.rpc import InternalMailRpc, NotificationRpc
 from notification.store import Base
 from notification.tasks import JOBS
+from notification.texts import FRENCH
 from notification.usecases import Desk
+from quittance.notification.v1.internal_mail_service_pb2_grpc import add_InternalMailServiceServicer_to_server
 from quittance.notification.v1.notification_service_pb2_grpc import add_NotificationServiceServicer_to_server
 
 
@@ -15,11 +18,20 @@ def servicer(runtime: Runtime) -> NotificationRpc:
     return NotificationRpc(Desk(runtime.database, runtime.settings))
 
 
+def internal_mail_servicer(runtime: Runtime) -> InternalMailRpc:
+    """InternalMailService on this process's database and settings."""
+    return InternalMailRpc(InternalMails(runtime.database, runtime.settings))
+
+
 DEFINITION = ServiceDefinition(
     name="notification",
     settings=Settings,
+    texts=FRENCH,
     metadata=Base.metadata,
-    servicers=[(add_NotificationServiceServicer_to_server, servicer)],
+    servicers=[
+        (add_NotificationServiceServicer_to_server, servicer),
+        (add_InternalMailServiceServicer_to_server, internal_mail_servicer),
+    ],
     jobs=JOBS,
 )
 

@@ -3,13 +3,16 @@
 from typing import Any
 
 from kit import listing
-from kit.context import current_caller
+from kit.context import current_caller, language
 from kit.idempotency import once
 from kit.money import to_proto
 from notification import store, wire
 from notification.domain import hashtags, rendering
+from notification.internal_mails import InternalMails
 from notification.usecases import Desk, Order
+from quittance.notification.v1 import internal_mail_service_pb2 as mail_pb
 from quittance.notification.v1 import notification_service_pb2 as pb
+from quittance.notification.v1.internal_mail_service_pb2_grpc import InternalMailServiceServicer
 from quittance.notification.v1.notification_service_pb2_grpc import NotificationServiceServicer
 
 
@@ -64,7 +67,9 @@ class NotificationRpc(NotificationServiceServicer):
             )
             attempts = store.attempts_of(session, [row.message_id for row in rows])
             messages = [
-                wire.message_to_proto(row, attempts.get(row.message_id, []), with_body=False, sink_url=self._sink_url)
+                wire.message_to_proto(
+                    row, attempts.get(row.message_id, []), with_body=False, sink_url=self._sink_url, language=language()
+                )
                 for row in rows
             ]
         token = listing.next_offset_token(offset, len(messages), total)
@@ -119,13 +124,19 @@ class NotificationRpc(NotificationServiceServicer):
         session.flush()
         attempts = store.attempts_of(session, [row.message_id]).get(row.message_id, [])
         link = self._desk.portal_link(row, current_caller()) if with_link else ""
-        return wire.message_to_proto(row, attempts, with_body=True, portal_link=link, sink_url=self._sink_url)
+        return wire.message_to_proto(
+            row, attempts, with_body=True, portal_link=link, sink_url=self._sink_url, language=language()
+        )
 
 
 def _order(request: pb.DraftMessageRequest | pb.SendMessageRequest) -> Order:
     extra: dict[str, Any] = {}
     if isinstance(request, pb.SendMessageRequest):
-        extra = {"action_id": request.action_id, "step_number": request.step_number}
+        extra = {
+            "action_id": request.action_id,
+            "step_number": request.step_number,
+            "exact_items": request.exact_items,
+        }
     return Order(
         account_id=request.account_id,
         item_ids=tuple(request.item_ids),
@@ -137,3 +148,23 @@ def _order(request: pb.DraftMessageRequest | pb.SendMessageRequest) -> Order:
         contact_role=request.contact_role,
         **extra,
     )
+
+
+class InternalMailRpc(InternalMailServiceServicer):
+    """Mail to our user's own people."""
+
+    def __init__(self, mails: InternalMails) -> None:
+        self._mails = mails
+
+    def SendInternalMail(self, request, context):
+        with self._mails.database.transaction() as session:
+            row = self._mails.keep(
+                session,
+                purpose_key=request.purpose_key,
+                email=request.email,
+                name=request.name,
+                subject=request.subject,
+                text=request.text,
+                language=request.language,
+            )
+            return mail_pb.SendInternalMailResponse(mail_id=row.mail_id, state=row.state)

@@ -107,6 +107,26 @@ class AttemptRow(TenantMixin, Base):  # type: ignore[misc, valid-type]
     at: Mapped[datetime] = mapped_column(_INSTANT, default=utc_now)
 
 
+class InternalMailRow(TenantMixin, Base):  # type: ignore[misc, valid-type]
+    """A mail to one of our user's own people; a purpose has one, for ever."""
+
+    __tablename__ = "internal_mail"
+    __table_args__ = (UniqueConstraint("tenant_id", "purpose_key"),)
+    mail_id: Mapped[str] = mapped_column(_UUID, primary_key=True, default=new_id)
+    purpose_key: Mapped[str]
+    email: Mapped[str]
+    name: Mapped[str]
+    subject: Mapped[str]
+    text: Mapped[str]
+    language: Mapped[str]
+    state: Mapped[str] = mapped_column(default="QUEUED")
+    phase: Mapped[str] = mapped_column(default="")
+    attempt_number: Mapped[int] = mapped_column(default=0)
+    detail: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime] = mapped_column(_INSTANT, default=utc_now)
+    sent_at: Mapped[datetime | None] = mapped_column(_INSTANT)
+
+
 MESSAGE_FIELDS: Mapping[str, Any] = {
     "account_id": MessageRow.account_id,
     "state": MessageRow.state,
@@ -228,3 +248,26 @@ def list_messages(
 
 def _quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
+# ---- internal mail ---------------------------------------------------------------------------------------------------
+def add_internal_mail(session: Session, **columns: Any) -> InternalMailRow | None:
+    """Keeps a new mail; None when its purpose has one."""
+    statement = (
+        insert(InternalMailRow)
+        .values(**columns)
+        .on_conflict_do_nothing(index_elements=["tenant_id", "purpose_key"])
+        .returning(InternalMailRow)
+    )
+    return session.scalar(statement)
+
+
+def internal_mail_for(session: Session, purpose_key: str) -> InternalMailRow:
+    """The mail of a purpose."""
+    return session.scalars(select(InternalMailRow).where(InternalMailRow.purpose_key == purpose_key)).one()
+
+
+def internal_mail_for_update(session: Session, mail_id: str) -> InternalMailRow | None:
+    """One mail, locked."""
+    query = select(InternalMailRow).where(InternalMailRow.mail_id == mail_id).with_for_update()
+    return session.scalar(query.execution_options(populate_existing=True))

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from kit import crypto, jobs
+from kit import context, crypto, jobs
 from kit.clock import business_today, utc_now
 from kit.context import Caller, current_caller
 from kit.db import Database
@@ -21,6 +21,7 @@ from notification.config import Settings
 from notification.domain import delivery, hashtags, rendering, words
 from notification.domain.delivery import Addressee, Phase, State
 from notification.neighbours import Look, Neighbours
+from notification.texts import say
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class Order:
     contact_role: str = ""
     action_id: str = ""
     step_number: int = 0
+    # What leaves is the same with and without; so it is no part of what tells two orders apart.
+    exact_items: bool = field(default=False, repr=False)
 
     @property
     def key(self) -> str:
@@ -112,7 +115,7 @@ class Desk:
     def freeze(self, session: Session, purpose_key: str, order: Order, draft: Draft) -> store.MessageRow:
         """Keeps the message as drafted and hands it to the sender, in one transaction.
 
-        Refuses UNKNOWN_TAG, NOTHING_COLLECTABLE, CONTACT_MISSING.
+        Refuses UNKNOWN_TAG, MESSAGE_EMPTY, ITEM_NOT_COLLECTABLE, NOTHING_COLLECTABLE, CONTACT_MISSING.
         """
         if draft.wrong_tags:
             raise Refused(
@@ -121,6 +124,9 @@ class Desk:
                 "these hashtags cannot be used here: " + ", ".join(draft.wrong_tags),
                 tags=", ".join(draft.wrong_tags),
             )
+        if not draft.body.text.strip():
+            raise Refused(Code.FAILED_PRECONDITION, "MESSAGE_EMPTY", "the message has no text", {"body": "has no text"})
+        _refuse_what_cannot_be_chased(order, draft)
         if not draft.items:
             raise Refused(
                 Code.FAILED_PRECONDITION, "NOTHING_COLLECTABLE", "nothing of this account is to be chased now"
@@ -402,6 +408,24 @@ class Desk:
         return crypto.decrypt(self.settings, row.link_sealed, about=row.message_id)
 
 
+def _refuse_what_cannot_be_chased(order: Order, draft: Draft) -> None:
+    """Refuses ITEM_NOT_COLLECTABLE, naming the items a person ticked that are paid, held, answered or not this account's."""
+    if not order.exact_items:
+        return
+    inside = {item.item_id for item in draft.items}
+    lost = [item_id for item_id in order.item_ids if item_id not in inside]
+    if lost:
+        numbers = {item.item_id: item.number for item in draft.look.items}
+        named = ", ".join(numbers.get(item_id, item_id) for item_id in lost)
+        raise Refused(
+            Code.FAILED_PRECONDITION,
+            "ITEM_NOT_COLLECTABLE",
+            f"paid, held, answered or not of this account: {named}",
+            {"item_ids": f"cannot be chased: {named}"},
+            items=named,
+        )
+
+
 def _compose(order: Order, look: Look, texts: dict[str, tuple[str, str]], caller: Caller) -> Draft:
     account = look.account
     addressees = delivery.recipients(account.contacts, order.contact_ids, order.contact_role, order.key)
@@ -422,7 +446,7 @@ def _compose(order: Order, look: Look, texts: dict[str, tuple[str, str]], caller
     body = hashtags.render_body(body_source, found)
     empty = tuple(dict.fromkeys((*subject.empty, *body.empty)))
     wrong = tuple(hashtags.wrong_tags(subject_source, body_source))
-    warnings = _warnings(order, look, selected, addressees, language, wanted, wrong, empty)
+    warnings = _warnings(order, look, selected)
     return Draft(
         look,
         language,
@@ -440,26 +464,20 @@ def _compose(order: Order, look: Look, texts: dict[str, tuple[str, str]], caller
     )
 
 
-def _warnings(order, look, selected, addressees, language, wanted, wrong, empty) -> tuple[str, ...]:
-    """What a person should see before sending; the first word of each is stable."""
+def _warnings(order: Order, look: Look, selected: Sequence[rendering.ItemFact]) -> tuple[str, ...]:
+    """What a person should see before sending and no other field of the draft says, in his own language."""
     said: list[str] = []
-    if not addressees:
-        said.append("CONTACT_MISSING: no valid contact to write to")
     if not selected:
-        said.append("NOTHING_COLLECTABLE: nothing is to be chased now")
+        said.append(say("nothing is to be chased now"))
     left_out = len(order.item_ids) - len(selected)
-    if order.item_ids and selected and left_out > 0:
-        said.append(f"ITEMS_LEFT_OUT: {left_out} of the chosen items are paid, answered or on hold")
-    if language != wanted:
-        said.append(f"LANGUAGE_FALLBACK: no text in {wanted}, {language} goes out")
-    if wrong:
-        said.append("UNKNOWN_TAG: " + ", ".join(wrong))
-    if empty:
-        said.append("EMPTY_TAG: " + ", ".join(empty))
+    if order.item_ids and selected and left_out == 1:
+        said.append(say("one of the chosen items is paid, answered or on hold"))
+    elif order.item_ids and selected and left_out > 0:
+        said.append(say(f"{left_out} of the chosen items are paid, answered or on hold"))
     credits = rendering.sums(item.open for item in look.items if item.is_credit)
     if credits:
-        said.append("CREDITS_OPEN: " + rendering.amounts_text(credits, language))
-    return tuple(said)
+        said.append(say(f"open credits: {rendering.amounts_text(credits, context.language())}"))
+    return tuple(sentence[:1].upper() + sentence[1:] for sentence in said)
 
 
 def _seen(row: store.MessageRow | None, caller: Caller) -> store.MessageRow:

@@ -11,6 +11,7 @@ from kit.money import Money, to_proto
 from notification import store
 from notification.domain.delivery import Addressee
 from notification.domain.rendering import LINK_PLACEHOLDER, ItemFact, sums
+from notification.texts import CATALOG
 from quittance.notification.v1 import notification_events_pb2 as events
 from quittance.notification.v1 import notification_service_pb2 as pb
 
@@ -85,8 +86,12 @@ def message_to_proto(
     with_body: bool,
     portal_link: str = "",
     sink_url: str = "",
+    language: str = "en",
 ) -> pb.Message:
-    """A message for the contract. Without portal_link the link in body and text stays masked."""
+    """A message for the contract, its failures said in a language (fr, else English).
+
+    Without portal_link the link in body and text stays masked.
+    """
     shown_link = portal_link or MASK
     internet_id = row.internet_message_id
     return pb.Message(
@@ -107,10 +112,15 @@ def message_to_proto(
         internet_message_id=internet_id,
         portal_link=portal_link,
         link_id=row.link_id,
-        failure=row.failure,
+        failure=CATALOG.say(row.failure, language),
         failure_code=row.failure_code,
         attempts=[
-            pb.Attempt(number=place, outcome=attempt.outcome, detail=attempt.detail, at=instant(attempt.at))
+            pb.Attempt(
+                number=place,
+                outcome=attempt.outcome,
+                detail=CATALOG.say(attempt.detail, language),
+                at=instant(attempt.at),
+            )
             for place, attempt in enumerate(attempts, start=1)
         ],
         created_by=row.created_by,

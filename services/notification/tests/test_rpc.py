@@ -4,10 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from kit.errors import Code
+from kit.errors import Code, Refused
 from kit.ids import new_id
 from kit.testing import caller_of, emitted, refused
 from quittance.notification.v1 import notification_service_pb2 as pb
+
+from .conftest import make_item
 
 
 @pytest.fixture
@@ -40,8 +42,23 @@ def test_language_falls_back_and_says_so(stub, neighbours, items):
     account = neighbours.ledger.account(items, contacts=[("Sven", "sven@norrland.example", "sv", True)])
     draft = stub.DraftMessage(pb.DraftMessageRequest(account_id=account), timeout=10)
     assert (draft.language, draft.language_fallback) == ("fr", True)
-    assert any(warning.startswith("LANGUAGE_FALLBACK") for warning in draft.warnings)
+    # What a field of its own says is not said again.
+    assert not draft.warnings
     assert "Bonjour Sven," in draft.text
+
+
+def test_warnings_and_refusals_speak_the_readers_language(stub, account, neighbours, items):
+    french = [("accept-language", "fr-FR,fr;q=0.9")]
+    order = pb.DraftMessageRequest(account_id=account, item_ids=[items[0].item_id, new_id()])
+    assert list(stub.DraftMessage(order, timeout=10).warnings)[:1] == [
+        "One of the chosen items is paid, answered or on hold"
+    ]
+    assert list(stub.DraftMessage(order, timeout=10, metadata=french).warnings)[:1] == [
+        "Une des pièces choisies est payée, répondue ou bloquée"
+    ]
+    with pytest.raises(Refused) as refusal:
+        stub.GetMessage(pb.GetMessageRequest(message_id=new_id()), timeout=10, metadata=french)
+    assert (refusal.value.reason, refusal.value.message) == ("MESSAGE_UNKNOWN", "ce message n'existe pas")
 
 
 def test_unknown_tags_are_named_and_cannot_be_sent(stub, account):
@@ -105,6 +122,35 @@ def test_nothing_to_chase_or_nobody_to_write_to_is_refused(stub, neighbours, ite
     )
     with refused(Code.FAILED_PRECONDITION, "CONTACT_MISSING"):
         send(stub, lost)
+
+
+def test_only_the_ticked_items_stand_in_the_message(stub, neighbours, items):
+    account = neighbours.ledger.account(items)
+    all_of_them = send(stub, account, body="<p>#items_list_selected</p>")
+    assert [item.number for item in all_of_them.items] == ["FA-260588", "FA-260597"]
+    wanted = next(item.item_id for item in all_of_them.items if item.number == "FA-260597")
+    message = send(stub, account, item_ids=[wanted], exact_items=True, body="<p>#items_list_selected</p>")
+    assert [item.number for item in message.items] == ["FA-260597"]
+    assert "FA-260597" in message.body
+    assert "FA-260588" not in message.body
+
+
+def test_a_ticked_item_that_cannot_be_chased_is_refused_and_named(stub, neighbours, items):
+    held = make_item("FA-HELD", minor=500, held=500)
+    account = neighbours.ledger.account([*items, held])
+    good, strange = items[0].item_id, new_id()
+    for wrong, name in ((held.item_id, "FA-HELD"), (strange, strange)):
+        with refused(Code.FAILED_PRECONDITION, "ITEM_NOT_COLLECTABLE") as found:
+            send(stub, account, item_ids=[good, wrong], exact_items=True)
+        assert found.error.metadata["items"] == name
+    # A program that names what it knows is not refused: what cannot be chased is left out.
+    assert [item.item_id for item in send(stub, account, item_ids=[good, held.item_id]).items] == [good]
+
+
+def test_a_message_without_text_is_refused(stub, account):
+    with refused(Code.FAILED_PRECONDITION, "MESSAGE_EMPTY") as found:
+        send(stub, account, body="<p> <br></p>")
+    assert found.error.fields == {"body": "has no text"}
 
 
 def test_fields_are_checked_before_anything_happens(stub):

@@ -7,6 +7,7 @@ from portal.rpc import PortalRpc
 from portal.server import serve_web
 from portal.store import Base
 from portal.tasks import JOBS, SCHEDULES
+from portal.texts import FRENCH
 from portal.usecases import Counter
 from quittance.portal.v1.portal_service_pb2_grpc import add_PortalServiceServicer_to_server
 
@@ -19,6 +20,7 @@ def servicer(runtime: Runtime) -> PortalRpc:
 DEFINITION = ServiceDefinition(
     name="portal",
     settings=Settings,
+    texts=FRENCH,
     metadata=Base.metadata,
     servicers=[(add_PortalServiceServicer_to_server, servicer)],
     jobs=JOBS,

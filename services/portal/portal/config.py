@@ -12,6 +12,11 @@ class BankAccount(BaseModel):
     iban: str = Field(pattern=r"[A-Z]{2}\d{2}[A-Z0-9]{8,30}")
     currency: str = Field(default="EUR", min_length=3, max_length=3)
 
+    @property
+    def iban_in_groups(self) -> str:
+        """As people read it: FR76 3000 6000."""
+        return " ".join(self.iban[at : at + 4] for at in range(0, len(self.iban), 4))
+
 
 class Settings(ServiceSettings):
     """Settings of portal."""
@@ -28,6 +33,9 @@ class Settings(ServiceSettings):
     web_threads: int = Field(default=8, ge=1)
     # How many proxies stand before it and say whom they speak for (X-Forwarded-For).
     trusted_proxies: int = Field(default=0, ge=0)
+
+    # File store of the import service, whose documents are served here by signed addresses; empty: the same as ours.
+    document_store_url: str = ""
 
     link_valid_days: int = Field(default=30, ge=1, le=365)
     session_hours: int = Field(default=12, ge=1)

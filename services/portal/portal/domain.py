@@ -7,11 +7,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
 from kit.errors import Code, Refused
-from kit.money import Money, exponent
+from kit.money import Money, format_amount
 
 SECRET_BYTES = 32
 _TENANT_BYTES = 16
@@ -128,6 +127,17 @@ class ContactFact:
     contact_id: str
     name: str
     language: str = ""
+
+
+@dataclass(frozen=True)
+class DocumentFact:
+    """A file of items that the customer may fetch: kept by us (document_id), or in the creditor's archive (url)."""
+
+    document_id: str
+    name: str
+    is_invoice: bool
+    url: str
+    item_ids: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -271,31 +281,19 @@ def _day(text: str, today: date, *, is_future: bool) -> tuple[date | None, str]:
 
 
 def read_amount(text: str, limit: Money) -> Money | str:
-    """An amount as people write it (1,234.50 or 1 234,50), at most limit; empty means all of it.
+    """An amount as people write it (see kit.money.Money.read), at most limit; empty means all of it.
 
-    The last of comma and point is the decimal sign when at most as many digits follow as the currency has decimals.
-    Gives AMOUNT for what is no amount above zero, HIGH for more than the limit.
+    Gives AMOUNT for what is no amount above zero or can be read in two ways, HIGH for more than the limit.
     """
-    squeezed = (
-        "".join(character for character in text if not character.isspace()).replace("\u202f", "").replace("\u00a0", "")
-    )
-    if not squeezed:
+    if not text.strip():
         return limit
-    decimals = exponent(limit.currency)
-    at = max(squeezed.rfind(","), squeezed.rfind("."))
-    whole, fraction = squeezed, ""
-    if at >= 0 and len(squeezed) - at - 1 <= max(decimals, 0) and (decimals or len(squeezed) - at - 1 == 0):
-        whole, fraction = squeezed[:at], squeezed[at + 1 :]
-    whole = whole.replace(",", "").replace(".", "").replace("'", "")
-    if not (whole + fraction).isascii() or not (whole or "0").isdigit() or not (fraction or "0").isdigit():
-        return "AMOUNT"
     try:
-        minor = int(Decimal(f"{whole or 0}.{fraction or 0}").scaleb(decimals))
-    except (InvalidOperation, ValueError):
+        amount = Money.read(text, limit.currency)
+    except ValueError:
         return "AMOUNT"
-    if minor <= 0:
+    if amount.minor_units <= 0:
         return "AMOUNT"
-    return "HIGH" if minor > limit.minor_units else Money(limit.currency, minor)
+    return "HIGH" if amount.minor_units > limit.minor_units else amount
 
 
 def _text(text: str) -> str:
@@ -325,19 +323,7 @@ def amended(answer: Answer, amendment: Amendment, today: date) -> Answer:
             "the day of payment is past: agree on another one",
             {"promisedOn": "the day of payment is past"},
         )
-    known = {line.item_id for line in answer.lines}
-    strange = [item_id for item_id in amendment.amounts if item_id not in known]
-    wrong = [
-        line.item_id
-        for line in answer.lines
-        if (amount := amendment.amounts.get(line.item_id)) is not None
-        and (amount.currency != line.open.currency or not 0 < amount.minor_units <= line.open.minor_units)
-    ]
-    if strange or wrong:
-        named = ", ".join(strange + wrong)
-        raise Refused(
-            Code.INVALID_ARGUMENT, "INVALID_FIELDS", f"these lines do not fit the answer: {named}", {"lines": named}
-        )
+    _refuse_lines_that_do_not_fit(answer, amendment)
     lines = tuple(
         Line(line.item_id, line.number, amendment.amounts.get(line.item_id, line.amount), line.open)
         for line in answer.lines
@@ -352,6 +338,25 @@ def amended(answer: Answer, amendment: Amendment, today: date) -> Answer:
         reason,
         answer.comment,
     )
+
+
+def _refuse_lines_that_do_not_fit(answer: Answer, amendment: Amendment) -> None:
+    """Names each line by its place in the request, for programs, and by the number of its item, for people."""
+    known = {line.item_id: line for line in answer.lines}
+    wrong: dict[str, str] = {}
+    shown: list[str] = []
+    for place, (item_id, amount) in enumerate(amendment.amounts.items()):
+        line = known.get(item_id)
+        if line is None:
+            wrong[f"lines[{place}].item_id"] = "is not part of the answer"
+            shown.append(f"{place + 1}.")
+        elif amount.currency != line.open.currency or not 0 < amount.minor_units <= line.open.minor_units:
+            most = f"{format_amount(line.open.minor_units, line.open.currency)} {line.open.currency}"
+            wrong[f"lines[{place}].amount"] = f"{line.number}: above zero and at most {most}"
+            shown.append(line.number)
+    if wrong:
+        named = ", ".join(shown)
+        raise Refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS", f"these lines do not fit the answer: {named}", wrong)
 
 
 def first_name(email: str) -> str:

@@ -1,4 +1,5 @@
-"""The calls this service makes: the ledger's look again and holds, scenario's promise, dispute's case."""
+"""The calls this service makes: the ledger's look again and holds, scenario's promise, dispute's case, import's
+documents."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +8,11 @@ from datetime import date
 from kit import grpc_client
 from kit.money import Money, from_proto, to_proto
 from kit.settings import ServiceSettings
-from portal.domain import AccountFact, Answer, ContactFact, HoldFact, ItemFact, Line
+from portal.domain import AccountFact, Answer, ContactFact, DocumentFact, HoldFact, ItemFact, Line
 from quittance.dispute.v1 import dispute_service_pb2 as dispute_pb
 from quittance.dispute.v1.dispute_service_pb2_grpc import DisputeServiceStub
+from quittance.importer.v1 import document_service_pb2 as document_pb
+from quittance.importer.v1.document_service_pb2_grpc import DocumentServiceStub
 from quittance.ledger.v1 import item_pb2
 from quittance.ledger.v1 import ledger_service_pb2 as ledger_pb
 from quittance.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
@@ -18,6 +21,9 @@ from quittance.scenario.v1.scenario_service_pb2_grpc import ScenarioServiceStub
 
 SOURCE = "portal"
 TIMEOUT_S = 5.0
+# The page is worth more than its documents: it does not wait for them for long.
+DOCUMENTS_TIMEOUT_S = 2.0
+ITEMS_MAX = 2000
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,36 @@ class Neighbours:
         )
         opened = stub.OpenCase(request, timeout=TIMEOUT_S)
         return opened.case.case_id
+
+    def documents(self, account: AccountFact) -> tuple[DocumentFact, ...]:
+        """What the customer may fetch of the items he is shown, invoices first."""
+        request = document_pb.GetCustomerDocumentsRequest(
+            account_id=account.account_id,
+            entity_code=account.entity_code,
+            item_ids=[item.item_id for item in account.items][:ITEMS_MAX],
+        )
+        found = self._documents.GetCustomerDocuments(request, timeout=DOCUMENTS_TIMEOUT_S)
+        return tuple(
+            DocumentFact(
+                document_id=one.document_id,
+                name=one.description or one.file_name,
+                is_invoice=one.purpose == document_pb.DOCUMENT_PURPOSE_INVOICE,
+                url=one.url,
+                item_ids=frozenset(one.item_ids),
+            )
+            for one in found.documents
+        )
+
+    def document_token(self, document_id: str, account: AccountFact) -> str:
+        """The token of a signed address of a document that this customer may see. Refuses DOCUMENT_UNKNOWN."""
+        request = document_pb.GetDocumentUrlRequest(
+            document_id=document_id, customer_item_ids=[item.item_id for item in account.items][:ITEMS_MAX]
+        )
+        return self._documents.GetDocumentUrl(request, timeout=TIMEOUT_S).token
+
+    @property
+    def _documents(self) -> DocumentServiceStub:
+        return DocumentServiceStub(grpc_client.channel(self.settings, "import"))
 
     @property
     def _ledger(self) -> LedgerServiceStub:

@@ -19,14 +19,14 @@ from flask import Flask, Response, current_app, g, make_response, redirect, rend
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import ui
-from kit import crypto, telemetry
+from kit import crypto, downloads, telemetry
 from kit.clock import add_working_days, business_today, utc_now
 from kit.context import acting_as, service_caller
 from kit.db import Database
 from kit.errors import Refused
 from portal import domain, store, wire
 from portal.config import Settings
-from portal.domain import AccountFact, Form, ItemFact, Kind, State
+from portal.domain import AccountFact, DocumentFact, Form, ItemFact, Kind, State
 from portal.usecases import Counter
 
 log = logging.getLogger(__name__)
@@ -187,6 +187,8 @@ def create_app(settings: Settings | None = None, database: Database | None = Non
     app.add_url_rule("/p", "page", _visiting(_page))
     app.add_url_rule("/p/answer", "answer", _visiting(_answer), methods=["POST"])
     app.add_url_rule("/p/thanks", "thanks", _visiting(_thanks))
+    app.add_url_rule("/p/documents/<uuid:document_id>", "document", _document)
+    app.add_url_rule("/d/<token>", "download", _download)
     app.before_request(_limit)
     app.register_error_handler(404, lambda _: _ended())
     app.register_error_handler(405, lambda _: _ended())
@@ -351,6 +353,7 @@ def _page_html(
         collector=domain.first_name(account.collector),
         title=_title(len(waiting)),
         items=[(item, _chip(item, by_item.get(item.item_id))) for item in debits],
+        documents=_documents(account),
         credits=[item for item in account.items if item.is_credit],
         ticked=ticked,
         count=len(picked),
@@ -361,6 +364,51 @@ def _page_html(
         nonce=secrets.token_hex(NONCE_BYTES),
         errors=_error_words(errors),
     )
+
+
+def _documents(account: AccountFact) -> dict[str, list[DocumentFact]]:
+    """What may be fetched, by item; nothing while that service does not answer: the page is more than its files."""
+    try:
+        found = _counter().neighbours.documents(account) if account.items else ()
+    except (Refused, LookupError) as error:
+        log.warning("no documents on this page: %s", error)
+        return {}
+    by_item: dict[str, list[DocumentFact]] = {}
+    for document in found:
+        for item_id in document.item_ids:
+            by_item.setdefault(item_id, []).append(document)
+    return by_item
+
+
+def _document(document_id: uuid.UUID) -> Any:
+    """Leads to a file of this account, by an address of its own for a few minutes."""
+
+    def lead(link: store.LinkRow, account: AccountFact) -> Any:
+        try:
+            token = _counter().neighbours.document_token(str(document_id), account)
+        except Refused as error:
+            if error.is_transient:
+                raise
+            return _gone()
+        return redirect(url_for("download", token=token), 303)
+
+    return _visiting(lead)()
+
+
+def _download(token: str) -> Any:
+    """A file by its signed address, or the range of it that is asked for."""
+    settings = _counter().settings
+    asked = request.headers.get("Range", "")
+    found = downloads.answer(settings, token, "documents", asked, settings.document_store_url)
+    if found is None:
+        # Guessing is slowed down as it is for links.
+        _, wrong = current_app.extensions["portal_limits"]
+        return _gone() if wrong.admits(request.remote_addr or "") else _too_fast()
+    return Response(found.body, found.status, found.headers, direct_passthrough=True)
+
+
+def _gone() -> Response:
+    return make_response(render_template("portal/gone.html"), 404)
 
 
 def _answer(link: store.LinkRow, account: AccountFact) -> Any:

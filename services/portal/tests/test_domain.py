@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.errors import Code
+from kit.errors import Code, Refused
 from kit.ids import new_id
 from kit.money import Money
 from kit.testing import refused
@@ -25,6 +25,7 @@ from portal.domain import (
     read_answer,
     read_token,
 )
+from portal.texts import CATALOG
 
 TODAY = date(2026, 9, 15)
 
@@ -166,6 +167,21 @@ def test_a_day_that_is_past_and_lines_that_do_not_fit_are_refused():
     ):
         with refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS"):
             amended(ANSWER, Amendment(amounts=amounts), TODAY)
+
+
+def test_lines_that_do_not_fit_are_named_by_place_for_programs_and_by_number_for_people():
+    amounts = {"other": Money("EUR", 1), "i": Money("EUR", 10_001)}
+    with pytest.raises(Refused) as error:
+        amended(ANSWER, Amendment(amounts=amounts), TODAY)
+    number = ANSWER.lines[0].number
+    assert error.value.fields == {
+        "lines[0].item_id": "is not part of the answer",
+        "lines[1].amount": f"{number}: above zero and at most 100.00 EUR",
+    }
+    assert error.value.message == f"these lines do not fit the answer: 1., {number}"
+    french = CATALOG.refusal(error.value, "fr")
+    assert french.fields["lines[1].amount"] == f"{number} : supérieur à zéro et au plus 100.00 EUR"
+    assert french.message == f"ces lignes ne correspondent pas à la réponse : 1., {number}"
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ from reporting.config import Settings
 from reporting.consumers import HANDLERS
 from reporting.rpc import ReportingRpc
 from reporting.store import Base
+from reporting.texts import FRENCH
 
 SERVICE = ServiceDefinition(
     name="reporting",
     settings=Settings,
+    texts=FRENCH,
     metadata=Base.metadata,
     servicers=[
         (

@@ -16,6 +16,7 @@ from quittance.notification.v1 import notification_events_pb2, notification_serv
 from quittance.portal.v1 import portal_events_pb2, portal_service_pb2
 from quittance.scenario.v1 import action_pb2, scenario_events_pb2
 from reporting import store
+from reporting.texts import CATALOG
 
 Envelope = event_log_service_pb2.Envelope
 
@@ -66,6 +67,11 @@ def on_item_facts_recorded(session: Session, event: ledger_events_pb2.ItemFactsR
     store.keep_facts(session, bulk.from_ipc(event.items), bulk.from_ipc(event.changes))
 
 
+def on_sales_recorded(session: Session, event: ledger_events_pb2.SalesRecorded, envelope: Envelope) -> None:
+    """Keeps sales by month that files say."""
+    store.keep_sales(session, bulk.from_ipc(event.sales))
+
+
 def on_actions_changed(session: Session, event: scenario_events_pb2.ActionsChanged, envelope: Envelope) -> None:
     """Keeps actions: open ones for the counts, done and skipped ones for the history."""
     rows = []
@@ -86,7 +92,7 @@ def on_actions_changed(session: Session, event: scenario_events_pb2.ActionsChang
                 is_shown=state == "SKIPPED" or (state == "DONE" and channel != "EMAIL"),
                 due_on=_day(action.due_on),
                 title=action.step.name,
-                title_fr=action.step.name,
+                title_fr=CATALOG.say(action.step.name, "fr"),
                 detail=action.outcome,
                 by=action.assignee,
                 amounts=_amounts(action.collectable),
@@ -110,7 +116,7 @@ def on_promise_changed(session: Session, event: scenario_events_pb2.PromiseChang
         is_open=state == "OPEN",
         due_on=_day(promise.promised_on),
         title=f"Promise for {promise.promised_on}",
-        title_fr=f"Promesse pour le {promise.promised_on}",
+        title_fr=CATALOG.say(f"Promise for {promise.promised_on}", "fr"),
         detail=promise.comment,
         by=promise.created_by,
         amounts=_amounts(promise.total),
@@ -181,7 +187,7 @@ def on_case_changed(session: Session, event: dispute_events_pb2.CaseChanged, env
         is_open=state not in _CLOSED_CASES,
         due_on=_day(case.due_on),
         title=f"Case {case.number}: {case.reason_name}",
-        title_fr=f"Litige {case.number} : {case.reason_name}",
+        title_fr=CATALOG.say(f"Case {case.number}: {case.reason_name}", "fr"),
         detail=case.outcome or case.comment,
         by=case.owner,
         amounts=_amounts(case.total),
@@ -207,10 +213,11 @@ def on_risk_changed(session: Session, event: credit_risk_events_pb2.RiskChanged,
     store.keep_work_items(session, [row])
 
 
-HANDLERS = {
+HANDLERS: dict[tuple[str, str], Any] = {
     ("ledger", "quittance.ledger.v1.EntityChanged"): on_entity_changed,
     ("ledger", "quittance.ledger.v1.AccountsChanged"): on_accounts_changed,
     ("ledger", "quittance.ledger.v1.ItemFactsRecorded"): on_item_facts_recorded,
+    ("ledger", "quittance.ledger.v1.SalesRecorded"): on_sales_recorded,
     ("scenario", "quittance.scenario.v1.ActionsChanged"): on_actions_changed,
     ("scenario", "quittance.scenario.v1.PromiseChanged"): on_promise_changed,
     ("notification", "quittance.notification.v1.MessageChanged"): on_message_changed,

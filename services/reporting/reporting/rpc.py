@@ -16,6 +16,7 @@ from quittance.reporting.v1 import reporting_service_pb2 as pb
 from quittance.reporting.v1.reporting_service_pb2_grpc import ReportingServiceServicer
 from reporting import domain, store, usecases
 from reporting.config import Settings
+from reporting.texts import say
 
 ACTIVITY_DEFAULT = 50
 SEARCH_DEFAULT = 8
@@ -58,11 +59,16 @@ class ReportingRpc(ReportingServiceServicer):
             scope = usecases.scope_for(session, request.entity)
             agings = usecases.aging(session, as_of, scope)
             values = usecases.dso(session, as_of, scope, agings, simple=method == pb.DSO_METHOD_SIMPLE)
-            text = _SIMPLE_TEXT if method == pb.DSO_METHOD_SIMPLE else _COUNT_BACK_TEXT
+            is_simple = method == pb.DSO_METHOD_SIMPLE
+            text = say((_SIMPLE_TEXT if is_simple else _COUNT_BACK_TEXT).format(as_of=as_of))
+            said = {} if is_simple else usecases.months_from_files(session, as_of, scope)
             return pb.GetDsoResponse(
                 as_of=as_of.isoformat(),
                 method=method,
-                values=[dso_to_proto(code, value, text.format(as_of=as_of)) for code, value in values.items()],
+                values=[
+                    dso_to_proto(code, value, text + _files_text(value, said.get(code, set())))
+                    for code, value in values.items()
+                ],
                 freshness=_freshness(session, as_of, is_fresh),
             )
 
@@ -198,6 +204,12 @@ def aging_to_proto(total: domain.Aging) -> pb.AgingTotal:
     )
 
 
+def _files_text(value: domain.Dso, months_from_files: set[str]) -> str:
+    """A sentence about the counted months whose sales files say; empty where there are none."""
+    months = [month.month for month in value.months if month.month in months_from_files]
+    return " " + say(f"Sales of {', '.join(months)} as files say them.") if months else ""
+
+
 def dso_to_proto(currency: str, dso: domain.Dso, explanation: str) -> pb.DsoValue:
     """One currency's DSO with its inputs."""
     return pb.DsoValue(
@@ -238,7 +250,7 @@ def _currency_to_proto(figures: usecases.CurrencyFigures, as_of: date) -> pb.Das
         collectable_overdue=money(total.overdue_minor - figures.held_overdue_minor),
         received_this_month=money(figures.received_minor),
         aging=aging_to_proto(total),
-        dso=dso_to_proto(total.currency, figures.dso, _COUNT_BACK_TEXT.format(as_of=as_of)),
+        dso=dso_to_proto(total.currency, figures.dso, say(_COUNT_BACK_TEXT.format(as_of=as_of))),
     )
 
 
@@ -273,7 +285,7 @@ def _entry_to_proto(entry) -> pb.ActivityEntry:
         state=entry["state"],
         title=entry["title"],
         title_fr=entry["title_fr"],
-        detail=entry["detail"] or "",
+        detail=say(entry["detail"] or ""),
         amounts=_stored_amounts(entry["amounts"]),
         reference_id=entry["reference_id"],
         by=entry["by"],

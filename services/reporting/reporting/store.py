@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import (
     UUID,
     BigInteger,
@@ -16,20 +17,26 @@ from sqlalchemy import (
     Integer,
     MetaData,
     RowMapping,
+    Select,
     Table,
     Text,
+    Values,
     and_,
     case,
+    column,
     func,
     literal,
     or_,
     select,
     text,
+    union_all,
+    values,
 )
 from sqlalchemy.orm import Session
 
 from kit import bulk
 from kit.db import declarative_base
+from kit.newer import keep_newer
 from reporting import domain
 
 Base = declarative_base()
@@ -52,6 +59,8 @@ ITEM = _table(
     Column("due_on", Date),
     Column("settled_on", Date),
     Column("initial_minor", BigInteger),
+    Column("issued_minor", BigInteger),
+    Column("issued_on", Date),
     Column("open_minor", BigInteger),
     Column("last_change_on", Date),
 )
@@ -64,6 +73,14 @@ CHANGE = _table(
     Column("delta_minor", BigInteger),
     Column("value_on", Date),
     Column("recorded_at", DateTime(timezone=True)),
+)
+SALES = _table(
+    "sales_month",
+    Column("account_id", UUID(as_uuid=False)),
+    Column("month", Date),
+    Column("currency", Text),
+    Column("entity_code", Text),
+    Column("gross_minor", BigInteger),
 )
 ACCOUNT = _table(
     "account",
@@ -114,68 +131,29 @@ def keep_entity(session: Session, entity_id: str, version: int, code: str, name:
     )
 
 
+_ACCOUNT = ["account_id", "version", "entity_code", "number", "name", "collector", "legal_unit_id"]
+_CONTACT = ["contact_id", "account_id", "name", "email"]
+_HOLD = ["hold_id", "account_id", "item_id", "kind", "amount_minor", "from_on", "until_on"]
+
+
 def keep_accounts(session: Session, accounts: pa.Table, contacts: pa.Table, holds: pa.Table, part: int) -> None:
     """Keeps the accounts that are newer than what is known, with their contacts and holds.
 
-    part > 0 adds holds to a version already kept. Raises LookupError when that version has not come yet: try again.
+    part > 0 adds to a version already kept. Raises LookupError when that version has not come yet: try again.
     """
-    bulk.stage(session, "stage_account", accounts)
-    bulk.stage(session, "stage_contact", contacts)
-    bulk.stage(session, "stage_hold", holds)
-    if part:
-        early = session.execute(
-            text(
-                "SELECT count(*) FROM stage_account s LEFT JOIN account a ON a.account_id = s.account_id::uuid"
-                " WHERE a.version IS NULL OR a.version < s.version"
-            )
-        ).scalar_one()
-        if early:
-            raise LookupError(f"part {part} of {early} accounts came before their first part")
-        session.execute(
-            text(
-                "CREATE TEMP TABLE stage_newer ON COMMIT DROP AS SELECT s.account_id::uuid AS account_id"
-                " FROM stage_account s JOIN account a ON a.account_id = s.account_id::uuid AND a.version = s.version"
-            )
-        )
-    else:
-        session.execute(text("CREATE TEMP TABLE stage_newer (account_id uuid) ON COMMIT DROP"))
-        session.execute(
-            text(
-                "WITH kept AS (INSERT INTO account (tenant_id, account_id, version, entity_code, number, name, collector,"
-                "   legal_unit_id)"
-                " SELECT current_setting('quittance.tenant')::uuid, account_id::uuid, version, entity_code, number, name,"
-                "   collector, legal_unit_id FROM stage_account"
-                " ON CONFLICT (tenant_id, account_id) DO UPDATE SET version = excluded.version,"
-                "   entity_code = excluded.entity_code, number = excluded.number, name = excluded.name,"
-                "   collector = excluded.collector, legal_unit_id = excluded.legal_unit_id"
-                "   WHERE account.version < excluded.version RETURNING account_id)"
-                " INSERT INTO stage_newer SELECT account_id FROM kept"
-            )
-        )
-        for table in ("contact", "hold"):
-            session.execute(text(f"DELETE FROM {table} WHERE account_id IN (SELECT account_id FROM stage_newer)"))
-    session.execute(
-        text(
-            "INSERT INTO contact (tenant_id, contact_id, account_id, name, email)"
-            " SELECT current_setting('quittance.tenant')::uuid, s.contact_id::uuid, s.account_id::uuid, s.name, s.email"
-            " FROM stage_contact s JOIN stage_newer n ON n.account_id = s.account_id::uuid"
-            " ON CONFLICT (tenant_id, contact_id) DO NOTHING"
-        )
-    )
-    session.execute(
-        text(
-            "INSERT INTO hold (tenant_id, hold_id, account_id, item_id, kind, amount_minor, from_on, until_on)"
-            " SELECT current_setting('quittance.tenant')::uuid, s.hold_id::uuid, s.account_id::uuid, s.item_id::uuid,"
-            " s.kind, s.amount_minor, s.from_on, s.until_on"
-            " FROM stage_hold s JOIN stage_newer n ON n.account_id = s.account_id::uuid"
-            " ON CONFLICT (tenant_id, hold_id) DO NOTHING"
-        )
-    )
-    session.execute(text("DROP TABLE stage_newer"))
+    newer = keep_newer(session, "account", accounts.select(_ACCOUNT), "account_id", part)
+    newer.replace("contact", contacts.select(_CONTACT))
+    newer.replace("hold", holds.select(_HOLD))
 
 
 def keep_facts(session: Session, items: pa.Table, changes: pa.Table) -> None:
-    """Keeps changes (each once) and items (newest version each) with the sum of their changes."""
+    """Keeps changes (each once) and items (newest version each) with what is open after them; a tenant's facts one event
+    at a time, or an item and its change that come side by side would not see each other."""
+    session.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended('facts:' || current_setting('quittance.tenant'), 0))")
+    )
+    if _keep_new_facts(session, items, changes):
+        return
     bulk.stage(session, "stage_item", items)
     bulk.stage(session, "stage_change", changes)
     session.execute(
@@ -189,13 +167,15 @@ def keep_facts(session: Session, items: pa.Table, changes: pa.Table) -> None:
     # The sums come with the item itself: writing each item a second time would double the work of a load.
     kept = session.execute(
         text(
-            "WITH summed AS (SELECT item_id, sum(delta_minor)::bigint AS open_minor, max(value_on) AS last_change_on"
+            "WITH summed AS (SELECT item_id, sum(delta_minor)::bigint AS delta_minor, max(value_on) AS last_change_on"
             "   FROM item_change WHERE item_id IN (SELECT item_id::uuid FROM stage_item) GROUP BY item_id),"
             " kept AS (INSERT INTO item (tenant_id, item_id, version, account_id, entity_code, number, kind, currency,"
-            "   issue_on, due_on, initial_minor, settled_on, order_number, open_minor, last_change_on)"
+            "   issue_on, due_on, initial_minor, settled_on, order_number, issued_minor, issued_on, open_minor,"
+            "   last_change_on)"
             " SELECT current_setting('quittance.tenant')::uuid, s.item_id::uuid, s.version, s.account_id::uuid,"
             "   s.entity_code, s.number, s.kind, s.currency, s.issue_on, s.due_on, s.initial_minor, s.settled_on,"
-            "   coalesce(s.order_number, ''), coalesce(summed.open_minor, 0), summed.last_change_on"
+            "   coalesce(s.order_number, ''), s.issued_minor, s.issued_on,"
+            "   s.issued_minor + coalesce(summed.delta_minor, 0), greatest(s.issued_on, summed.last_change_on)"
             " FROM stage_item s LEFT JOIN summed ON summed.item_id = s.item_id::uuid"
             " ON CONFLICT (tenant_id, item_id) DO UPDATE SET version = excluded.version,"
             "   account_id = excluded.account_id, number = excluded.number, kind = excluded.kind,"
@@ -216,14 +196,59 @@ def keep_facts(session: Session, items: pa.Table, changes: pa.Table) -> None:
     # Late items whose state is older than what is known, and changes that came without their item.
     session.execute(
         text(
-            "UPDATE item SET open_minor = summed.open_minor, last_change_on = summed.last_change_on"
-            " FROM (SELECT item_id, sum(delta_minor)::bigint AS open_minor, max(value_on) AS last_change_on"
+            "UPDATE item SET open_minor = item.issued_minor + summed.delta_minor,"
+            "   last_change_on = greatest(item.issued_on, summed.last_change_on)"
+            " FROM (SELECT item_id, sum(delta_minor)::bigint AS delta_minor, max(value_on) AS last_change_on"
             "   FROM item_change WHERE item_id IN (SELECT item_id::uuid FROM stage_item"
             "     UNION SELECT item_id::uuid FROM stage_change) GROUP BY item_id) AS summed"
             " WHERE item.item_id = summed.item_id"
-            " AND (item.open_minor, item.last_change_on) IS DISTINCT FROM (summed.open_minor, summed.last_change_on)"
+            " AND (item.open_minor, item.last_change_on) IS DISTINCT FROM"
+            "   (item.issued_minor + summed.delta_minor, greatest(item.issued_on, summed.last_change_on))"
         )
     )
+
+
+def _keep_new_facts(session: Session, items: pa.Table, changes: pa.Table) -> bool:
+    """Keeps items of which nothing is known yet, with at most one change each, as a load says them: what is open is added
+    up here and each row is written once. False, and nothing is kept, when the event is another one."""
+    place = pc.index_in(items["item_id"], value_set=changes["item_id"])
+    has_one_each = len(place) - place.null_count == changes.num_rows == pc.count_distinct(changes["item_id"]).as_py()
+    if not items.num_rows or not has_one_each or pc.count_distinct(items["item_id"]).as_py() < items.num_rows:
+        return False
+    # New ids follow each other, so two short looks into the indexes tell.
+    ends = pc.min_max(items["item_id"]).as_py()
+    is_known = session.execute(
+        text(
+            "SELECT EXISTS (SELECT FROM item WHERE item_id BETWEEN CAST(:min AS uuid) AND CAST(:max AS uuid))"
+            " OR EXISTS (SELECT FROM item_change WHERE item_id BETWEEN CAST(:min AS uuid) AND CAST(:max AS uuid))"
+        ),
+        ends,
+    ).scalar_one()
+    if is_known:
+        return False
+    delta_minor = changes["delta_minor"].take(place).fill_null(0)
+    open_minor = pc.add(items["issued_minor"], delta_minor)
+    last_change_on = pc.max_element_wise(items["issued_on"], changes["value_on"].take(place))
+    rows = items.append_column("open_minor", open_minor).append_column("last_change_on", last_change_on)
+    bulk.stage(session, "stage_item", rows, analyzed=None)
+    bulk.stage(session, "stage_change", changes, analyzed=None)
+    session.execute(
+        text(
+            "INSERT INTO item (tenant_id, item_id, version, account_id, entity_code, number, kind, currency, issue_on,"
+            " due_on, initial_minor, settled_on, order_number, issued_minor, issued_on, open_minor, last_change_on)"
+            " SELECT current_setting('quittance.tenant')::uuid, item_id::uuid, version, account_id::uuid, entity_code,"
+            " number, kind, currency, issue_on, due_on, initial_minor, settled_on, coalesce(order_number, ''),"
+            " issued_minor, issued_on, open_minor, last_change_on FROM stage_item"
+        )
+    )
+    session.execute(
+        text(
+            "INSERT INTO item_change (tenant_id, item_id, sequence, account_id, cause, delta_minor, value_on, recorded_at)"
+            " SELECT current_setting('quittance.tenant')::uuid, item_id::uuid, sequence, account_id::uuid, cause,"
+            " delta_minor, value_on, recorded_at FROM stage_change"
+        )
+    )
+    return True
 
 
 # ---- what the other services say -------------------------------------------------------------------------------------
@@ -270,17 +295,37 @@ def ledger_seen_at(session: Session) -> datetime | None:
     ).scalar()  # fmt: skip
 
 
-def _as_of(as_of: date, scope: Scope) -> Any:
-    """Items open as of a day: what is open now, less the changes that came later. Columns of item and open_as_of."""
+def _as_of(
+    as_of: date | ColumnElement[date], scope: Scope, days: Values | None = None, *, has_changed_since: bool = False
+) -> Any:
+    """Items open as of a day: what is open now, less the changes that came later. Columns of item and open_as_of.
+
+    With days (a list of dates as a table) as_of is its column, and every item open on one of them stands once for each,
+    with the day as the column as_of. has_changed_since: only items with a change after the day.
+    """
+    day = literal(as_of, Date) if isinstance(as_of, date) else as_of
+    by_day = [] if days is None else [day.label("as_of")]
+    change = CHANGE if days is None else days.join(CHANGE, CHANGE.c.value_on > day)
     later = (
-        select(CHANGE.c.item_id, func.sum(CHANGE.c.delta_minor).label("delta_minor"))
-        .where(CHANGE.c.value_on > as_of)
-        .group_by(CHANGE.c.item_id)
+        select(*by_day, CHANGE.c.item_id, func.sum(CHANGE.c.delta_minor).cast(BigInteger).label("delta_minor"))
+        .select_from(change)
+        .where(CHANGE.c.value_on > day)
+        .group_by(CHANGE.c.item_id, *([] if days is None else [day]))
         .subquery("later")
     )
-    open_as_of = (ITEM.c.open_minor - func.coalesce(later.c.delta_minor, 0)).cast(BigInteger)
+    # An item may have been issued, as the ledger knows it, only after its own date.
+    not_yet = case((ITEM.c.issued_on > day, ITEM.c.issued_minor), else_=0)
+    open_as_of = (ITEM.c.open_minor - func.coalesce(later.c.delta_minor, 0) - not_yet).cast(BigInteger)
+    is_later = ITEM.c.last_change_on > day
+    may_be_open = and_(ITEM.c.issue_on <= day, is_later if has_changed_since else or_(ITEM.c.open_minor != 0, is_later))
+    if days is None:
+        rows = ITEM.outerjoin(later, later.c.item_id == ITEM.c.item_id)
+    else:
+        items = days.join(ITEM, may_be_open)
+        rows = items.outerjoin(later, and_(later.c.item_id == ITEM.c.item_id, later.c.as_of == day))
     return (
         select(
+            *by_day,
             ITEM.c.item_id,
             ITEM.c.account_id,
             ITEM.c.entity_code,
@@ -291,21 +336,16 @@ def _as_of(as_of: date, scope: Scope) -> Any:
             ITEM.c.due_on,
             ITEM.c.initial_minor,
             open_as_of.label("open_minor"),
-            _bucket(ITEM.c.due_on, open_as_of, as_of).label("bucket"),
+            _bucket(ITEM.c.due_on, open_as_of, day).label("bucket"),
         )
-        .select_from(ITEM.outerjoin(later, later.c.item_id == ITEM.c.item_id))
-        .where(
-            ITEM.c.issue_on <= as_of,
-            or_(ITEM.c.open_minor != 0, ITEM.c.last_change_on > as_of),
-            open_as_of != 0,
-            *scope.conditions(ITEM),
-        )
+        .select_from(rows)
+        .where(may_be_open, open_as_of != 0, *scope.conditions(ITEM))
         .subquery("open_item")
     )
 
 
-def _bucket(due_on: ColumnElement, open_minor: ColumnElement, as_of: date) -> ColumnElement[str]:
-    days_late = literal(as_of, Date) - due_on
+def _bucket(due_on: ColumnElement, open_minor: ColumnElement, as_of: ColumnElement[date]) -> ColumnElement[str]:
+    days_late = as_of - due_on
     edges = zip(domain.BUCKET_EDGES_DAYS, domain.BUCKET_LABELS, strict=False)
     return case(
         (open_minor < 0, domain.CREDIT),
@@ -324,22 +364,127 @@ def aging_groups(session: Session, as_of: date, scope: Scope) -> list[tuple[str,
     return [tuple(row) for row in session.execute(query)]
 
 
-def sales_minor(session: Session, as_of: date, scope: Scope, since: date) -> dict[str, dict[str, int]]:
-    """Gross sales by currency and month ("YYYY-MM"): invoices less credit notes issued from since to as_of."""
-    month = func.to_char(ITEM.c.issue_on, "YYYY-MM")
-    query = (
-        select(ITEM.c.currency, month, func.sum(ITEM.c.initial_minor).cast(BigInteger))
-        .where(
-            ITEM.c.issue_on <= as_of,
-            ITEM.c.issue_on >= since,
-            ITEM.c.kind.in_(("INVOICE", "CREDIT_NOTE")),
-            *scope.conditions(ITEM),
+def aged_balance(session: Session, as_of: date, scope: Scope) -> pa.Table:
+    """What each account owed on a day, by age: account_id, currency, then a column for each of domain.ALL_LABELS and one
+    for CREDIT, in minor units (null: nothing), ordered by account and currency. The same figures as aging_groups.
+
+    Most items have not changed since the day: a covering index of open ones gives their groups in its own order, without
+    a row being read. Only those with a later change are joined with their changes; the groups of both are added here,
+    because in one statement the planner gives up that order.
+    """
+    unchanged = (
+        ITEM.c.open_minor != 0,
+        ITEM.c.last_change_on <= as_of,
+        ITEM.c.issue_on <= as_of,
+        *scope.conditions(ITEM),
+    )
+    found = bulk.copy_out_arrow(session, _balance(ITEM, as_of).where(*unchanged))
+    newest = session.execute(select(func.max(ITEM.c.last_change_on))).scalar()
+    if newest is None or newest <= as_of:
+        return found
+    rows = _as_of(as_of, scope, has_changed_since=True)
+    changed = bulk.copy_out_arrow(session, _balance(rows, as_of))
+    labels = found.column_names[2:]
+    both = pa.concat_tables([found, changed]).group_by(found.column_names[:2])
+    summed = both.aggregate([(label, "sum") for label in labels])
+    return summed.rename_columns({f"{label}_sum": label for label in labels}).sort_by(
+        [(name, "ascending") for name in found.column_names[:2]]
+    )
+
+
+def _balance(rows: Any, as_of: date) -> Select:
+    """Open items by account and currency, with _bucket as a column of sums each: days that are known beforehand compare
+    faster than labels."""
+    minor, due_on, later_than = rows.c.open_minor, rows.c.due_on, None
+    columns = []
+    for edge, label in zip((*domain.BUCKET_EDGES_DAYS, None), domain.BUCKET_LABELS, strict=True):
+        oldest = as_of - timedelta(days=edge) if edge is not None else None
+        bounds = [due_on >= oldest] if oldest is not None else []
+        bounds += [due_on < later_than] if later_than is not None else []
+        columns.append(_sum_of(minor, *bounds, minor > 0).label(label))
+        later_than = oldest
+    columns.append(_sum_of(minor, due_on.is_(None), minor > 0).label(domain.NO_DUE_DATE))
+    columns.append(_sum_of(minor, minor < 0).label(domain.CREDIT))
+    keys = (rows.c.account_id, rows.c.currency)
+    return select(*keys, *columns).group_by(*keys).order_by(*keys)
+
+
+def _sum_of(minor: ColumnElement, *conditions: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(minor).filter(and_(*conditions)).cast(BigInteger)
+
+
+def aging_groups_by_day(
+    session: Session, days: Sequence[date], scope: Scope
+) -> dict[date, list[tuple[str, str, int, int]]]:
+    """aging_groups as of each of several days, in one statement."""
+    table = values(column("as_of", Date), name="days").data([(day,) for day in days])
+    rows = _as_of(table.c.as_of, scope, table)
+    query = select(
+        rows.c.as_of, rows.c.currency, rows.c.bucket, func.sum(rows.c.open_minor).cast(BigInteger), func.count()
+    ).group_by(rows.c.as_of, rows.c.currency, rows.c.bucket)
+    found: dict[date, list[tuple[str, str, int, int]]] = {day: [] for day in days}
+    for day, *group in session.execute(query):
+        found[day].append(tuple(group))
+    return found
+
+
+def keep_sales(session: Session, sales: pa.Table) -> None:
+    """Keeps sales of months that files say; of each account, month and currency what was recorded last."""
+    bulk.stage(session, "stage_sales", sales)
+    session.execute(
+        text(
+            "INSERT INTO sales_month (tenant_id, account_id, month, currency, entity_code, gross_minor, recorded_at)"
+            " SELECT current_setting('quittance.tenant')::uuid, account_id::uuid, month, currency, entity_code, gross_minor,"
+            " recorded_at FROM stage_sales"
+            " ON CONFLICT (tenant_id, account_id, month, currency) DO UPDATE SET entity_code = excluded.entity_code,"
+            " gross_minor = excluded.gross_minor, recorded_at = excluded.recorded_at"
+            " WHERE sales_month.recorded_at < excluded.recorded_at"
         )
-        .group_by(ITEM.c.currency, month)
+    )
+
+
+def sales_minor(
+    session: Session, as_of: date, scope: Scope, since: date, *, from_files: bool = True
+) -> dict[str, dict[str, int]]:
+    """Gross sales by currency and month ("YYYY-MM") from since to as_of: what a file says of an account's month (whole
+    months; not with from_files False), else its invoices less credit notes."""
+    month = func.to_char(ITEM.c.issue_on, "YYYY-MM")
+    derived = select(ITEM.c.currency, month.label("month"), ITEM.c.initial_minor.label("minor")).where(
+        ITEM.c.issue_on <= as_of,
+        ITEM.c.issue_on >= since,
+        ITEM.c.kind.in_(("INVOICE", "CREDIT_NOTE")),
+        *scope.conditions(ITEM),
+    )
+    rows = derived.subquery("sold")
+    if from_files:
+        said = select(SALES.c.account_id).where(
+            SALES.c.account_id == ITEM.c.account_id,
+            SALES.c.currency == ITEM.c.currency,
+            SALES.c.month == func.date_trunc("month", ITEM.c.issue_on),
+            SALES.c.gross_minor.is_not(None),
+        )
+        rows = union_all(derived.where(~said.exists()), _said_sales(as_of, scope, since)).subquery("sold")
+    query = select(rows.c.currency, rows.c.month, func.sum(rows.c.minor).cast(BigInteger)).group_by(
+        rows.c.currency, rows.c.month
     )
     found: dict[str, dict[str, int]] = {}
     for currency, name, minor in session.execute(query):
         found.setdefault(currency, {})[name] = minor
+    return found
+
+
+def _said_sales(as_of: date, scope: Scope, since: date) -> Select:
+    return select(SALES.c.currency, func.to_char(SALES.c.month, "YYYY-MM").label("month"), SALES.c.gross_minor).where(
+        SALES.c.month <= as_of, SALES.c.month >= since, SALES.c.gross_minor.is_not(None), *scope.conditions(SALES)
+    )
+
+
+def months_from_files(session: Session, as_of: date, scope: Scope, since: date) -> dict[str, set[str]]:
+    """The months ("YYYY-MM") by currency of which files say sales of at least one account."""
+    rows = _said_sales(as_of, scope, since).subquery("said")
+    found: dict[str, set[str]] = {}
+    for currency, month in session.execute(select(rows.c.currency, rows.c.month).distinct()):
+        found.setdefault(currency, set()).add(month)
     return found
 
 
@@ -366,7 +511,8 @@ def received_minor(session: Session, first: date, last: date, scope: Scope) -> d
         .select_from(CHANGE.join(ITEM, ITEM.c.item_id == CHANGE.c.item_id))
         .where(
             CHANGE.c.value_on.between(first, last),
-            CHANGE.c.cause.in_(("PAYMENT", "ABSENT_FROM_STOCK")),
+            # What came back was never received, and neither was what an import that was taken back said.
+            CHANGE.c.cause.in_(("PAYMENT", "ABSENT_FROM_STOCK", "REOPENED", "ROLL_BACK")),
             ITEM.c.initial_minor > 0,
             *scope.conditions(ITEM),
         )
@@ -454,9 +600,9 @@ def activity(session: Session, account_id: str, limit: int) -> list[RowMapping]:
                 " json_build_array(json_build_object('currency', i.currency, 'minor', -sum(c.delta_minor))),"
                 " to_char(c.value_on, 'YYYY-MM-DD')"
                 " FROM item_change c JOIN item i ON i.item_id = c.item_id"
-                " WHERE c.account_id = CAST(:account_id AS uuid) AND c.cause IN ('PAYMENT', 'ABSENT_FROM_STOCK')"
-                " AND i.initial_minor > 0"
-                " GROUP BY c.value_on, i.currency ORDER BY c.value_on DESC LIMIT :limit)"
+                " WHERE c.account_id = CAST(:account_id AS uuid) AND c.cause IN ('PAYMENT', 'ABSENT_FROM_STOCK',"
+                " 'REOPENED', 'ROLL_BACK') AND i.initial_minor > 0"
+                " GROUP BY c.value_on, i.currency HAVING sum(c.delta_minor) < 0 ORDER BY c.value_on DESC LIMIT :limit)"
                 " ORDER BY 1 DESC LIMIT :limit"
             ),
             {"account_id": account_id, "limit": limit},

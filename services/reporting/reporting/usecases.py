@@ -42,20 +42,43 @@ def dso(
     session: Session, as_of: date, scope: Scope, agings: list[domain.Aging], *, simple: bool = False
 ) -> dict[str, domain.Dso]:
     """DSO per currency as of a day, from the aging of that day."""
-    since = as_of.replace(day=1) - SALES_WINDOW
     if simple:
-        since = as_of - timedelta(days=domain.SIMPLE_WINDOW_DAYS - 1)
-    sales = store.sales_minor(session, as_of, scope, since)
+        sales = store.sales_minor(
+            session, as_of, scope, as_of - timedelta(days=domain.SIMPLE_WINDOW_DAYS - 1), from_files=False
+        )
+        found = {}
+        for total in agings:
+            value = domain.simple_dso(total.total_minor, sum(sales.get(total.currency, {}).values()))
+            found[total.currency] = _split(value, total)
+        return found
+    return _count_back(agings, store.sales_minor(session, as_of, scope, _sales_since(as_of)), as_of)
+
+
+def months_from_files(session: Session, as_of: date, scope: Scope) -> dict[str, set[str]]:
+    """The months by currency whose sales, of the count-back, files say at least in part."""
+    return store.months_from_files(session, as_of, scope, _sales_since(as_of))
+
+
+def _sales_since(as_of: date) -> date:
+    """The first day of sales that the count-back as of a day looks at: whole months."""
+    return (as_of.replace(day=1) - SALES_WINDOW).replace(day=1)
+
+
+def _count_back(
+    agings: list[domain.Aging], sales_minor: dict[str, dict[str, int]], as_of: date
+) -> dict[str, domain.Dso]:
+    """Count-back DSO per currency; of the sales by month, those are taken that are known as of the day."""
+    first, last = domain.month_of(_sales_since(as_of)), domain.month_of(as_of)
     found = {}
     for total in agings:
-        by_month = sales.get(total.currency, {})
-        if simple:
-            value = domain.simple_dso(total.total_minor, sum(by_month.values()))
-        else:
-            value = domain.count_back_dso(total.total_minor, by_month, as_of)
-        current_minor = total.debit_minor - total.overdue_minor
-        found[total.currency] = domain.split_dso(value, current_minor, total.debit_minor)
+        months = sales_minor.get(total.currency, {})
+        known = {month: minor for month, minor in months.items() if first <= month <= last}
+        found[total.currency] = _split(domain.count_back_dso(total.total_minor, known, as_of), total)
     return found
+
+
+def _split(value: domain.Dso, total: domain.Aging) -> domain.Dso:
+    return domain.split_dso(value, total.debit_minor - total.overdue_minor, total.debit_minor)
 
 
 @dataclass
@@ -81,8 +104,11 @@ class Dashboard:
 
 def dashboard(session: Session, as_of: date, scope: Scope) -> Dashboard:
     """All figures of the dashboard as of a day; holds and work are those of now."""
-    agings = aging(session, as_of, scope)
-    values = dso(session, as_of, scope, agings)
+    # A month end's sales are those of whole months: one reading of the sales by month serves every day of the series.
+    days = domain.month_ends(as_of, SERIES_MONTHS)
+    by_day = {day: domain.aging(groups) for day, groups in store.aging_groups_by_day(session, days, scope).items()}
+    sales = store.sales_minor(session, as_of, scope, _sales_since(days[0]))
+    agings, values = by_day[as_of], _count_back(by_day[as_of], sales, as_of)
     received = store.received_minor(session, as_of.replace(day=1), as_of, scope)
     figures = {
         total.currency: CurrencyFigures(total, values[total.currency], received_minor=received.get(total.currency, 0))
@@ -94,9 +120,8 @@ def dashboard(session: Session, as_of: date, scope: Scope) -> Dashboard:
             kinds[kind] = kinds.get(kind, 0) + minor
             figures[currency].held_overdue_minor += minor if is_overdue else 0
     series = []
-    for day in domain.month_ends(as_of, SERIES_MONTHS):
-        then = agings if day == as_of else aging(session, day, scope)
-        then_dso = values if day == as_of else dso(session, day, scope, then)
+    for day, then in by_day.items():
+        then_dso = _count_back(then, sales, day)
         series += [(day, CurrencyFigures(total, then_dso[total.currency])) for total in then]
     return Dashboard(
         currencies=sorted(figures.values(), key=lambda one: (-one.aging.item_count, one.aging.currency)),

@@ -1,9 +1,11 @@
 """The service behind its interceptors, on a real PostgreSQL, fed by the other services' events."""
 
+import calendar
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pytest
+import sqlalchemy.event
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kit import bulk
@@ -31,6 +33,7 @@ ITEM_SCHEMA = pa.schema(
         ("item_id", pa.string()), ("version", pa.int64()), ("account_id", pa.string()), ("entity_code", pa.string()),
         ("number", pa.string()), ("kind", pa.string()), ("currency", pa.string()), ("issue_on", pa.date32()),
         ("due_on", pa.date32()), ("initial_minor", pa.int64()), ("settled_on", pa.date32()), ("order_number", pa.string()),
+        ("issued_minor", pa.int64()), ("issued_on", pa.date32()),
     ]
 )  # fmt: skip
 CHANGE_SCHEMA = pa.schema(
@@ -57,14 +60,14 @@ def facts(*items):
                 "item_id": item_id, "version": 1 + len(later), "account_id": account, "entity_code": "FR01",
                 "number": number, "kind": kind, "currency": currency, "issue_on": issue_on, "due_on": due_on,
                 "initial_minor": initial, "settled_on": later[-1][0] if later and not open_minor else None,
-                "order_number": "",
+                "order_number": "", "issued_minor": initial, "issued_on": issue_on,
             }
         )  # fmt: skip
-        for sequence, (day, delta) in enumerate([(issue_on, initial), *later], start=1):
+        for sequence, (day, delta) in enumerate(later, start=2):
             changes.append(
                 {
                     "item_id": item_id, "account_id": account, "sequence": sequence,
-                    "cause": "ISSUED" if sequence == 1 else "PAYMENT", "delta_minor": delta, "value_on": day,
+                    "cause": "PAYMENT", "delta_minor": delta, "value_on": day,
                     "recorded_at": datetime(2026, 9, 15, tzinfo=UTC),
                 }
             )  # fmt: skip
@@ -315,6 +318,64 @@ def test_the_dashboard_shows_holds_ratio_receipts_and_a_series(database, stub):
     assert found.series[-1].dso_days == pytest.approx(euro.dso.days)
 
 
+def test_the_series_says_of_each_month_end_what_that_day_says_alone(database, stub):
+    books = []
+    for month in range(1, 13):
+        for year in (2024, 2025, 2026):
+            first = date(year, month, 5)
+            if first > TODAY:
+                continue
+            later = [(date(year, month, 28), -30 * month)] if month % 3 else []
+            for currency in ("EUR", "USD"):
+                books.append(
+                    invoice(new_id(), f"{currency}{first}", first, date(year, month, 25), 100 * month, later, currency)
+                )
+    # Credits, an item without a due date, one settled long ago, and a currency that is open in two months only.
+    books.append(invoice(new_id(), "K1", date(2026, 2, 1), None, -70, [], kind="CREDIT_NOTE"))
+    books.append(invoice(new_id(), "N1", date(2026, 3, 3), None, 45))
+    books.append(invoice(new_id(), "P1", date(2026, 5, 3), date(2026, 5, 9), 45, [(date(2026, 7, 2), -45)], "GBP"))
+    deliver(database, HANDLERS, facts(*books))
+    statements = []
+
+    def count(_connection, _cursor, statement, *_):
+        if "open_item" in statement or "to_char" in statement:
+            statements.append(statement)
+
+    engine = database.engine
+    sqlalchemy.event.listen(engine, "before_cursor_execute", count)
+    try:
+        found = stub.GetDashboard(pb.GetDashboardRequest(), timeout=TIMEOUT_S)
+    finally:
+        sqlalchemy.event.remove(engine, "before_cursor_execute", count)
+    assert len(statements) == 2, "one for the ages of all days, one for the sales"
+    assert len({month.month for month in found.series}) == 12
+    assert sorted(month.month for month in found.series if month.currency == "GBP") == ["2026-05", "2026-06"]
+    for shown in found.series:
+        year, month = map(int, shown.month.split("-"))
+        day = min(date(year, month, calendar.monthrange(year, month)[1]), TODAY).isoformat()
+        aging = stub.GetAging(pb.GetAgingRequest(as_of=day), timeout=TIMEOUT_S)
+        dso = stub.GetDso(pb.GetDsoRequest(as_of=day), timeout=TIMEOUT_S)
+        [alone] = [total for total in aging.totals if total.currency == shown.currency]
+        assert list(shown.buckets) == list(alone.buckets)
+        [value] = [one for one in dso.values if one.currency == shown.currency]
+        assert shown.dso_days == value.days
+
+
+def test_explanations_titles_and_details_speak_the_readers_language(database, stub):
+    french = [("accept-language", "fr")]
+    deliver(database, HANDLERS, facts(invoice(new_id(), "1", date(2026, 7, 1), date(2026, 7, 31), 300)))
+    deliver(database, HANDLERS, accounts(1, "Customer"))
+    settled = case(1, dispute_service_pb2.CASE_STATE_REJECTED)
+    settled.case.reason_name, settled.case.outcome = "Quality or damage", "Rejected: not our fault"
+    deliver(database, HANDLERS, settled, producer="dispute")
+    [dso] = stub.GetDso(pb.GetDsoRequest(), timeout=TIMEOUT_S, metadata=french).values
+    assert dso.explanation.startswith("Les ventes brutes")
+    request = pb.GetAccountActivityRequest(account_id=ACCOUNT)
+    [entry] = stub.GetAccountActivity(request, timeout=TIMEOUT_S, metadata=french).entries
+    assert (entry.title_fr, entry.detail) == ("Litige D-0001 : Qualité ou avarie", "Refusé : not our fault")
+    assert stub.GetAccountActivity(request, timeout=TIMEOUT_S).entries[0].detail == "Rejected: not our fault"
+
+
 def test_rows_behind_a_figure_add_up_to_it(database, stub):
     disputed = new_id()
     deliver(
@@ -359,6 +420,43 @@ def test_dso_says_its_inputs(database, stub):
         ("2026-08", 31, 100),
     ]
     assert value.overdue_days == pytest.approx(46 * 100 / 150)
+
+
+def sales(recorded_at, *rows):
+    names = ("account_id", "entity_code", "currency", "month", "gross_minor", "net_minor")
+    table = pa.table(
+        {
+            **{name: pa.array([row[place] for row in rows], kind) for place, (name, kind) in enumerate(
+                zip(names, (pa.string(),) * 3 + (pa.date32(), pa.int64(), pa.int64()), strict=True))},
+            "recorded_at": pa.array([recorded_at] * len(rows), pa.timestamp("us", "UTC")),
+        }
+    )  # fmt: skip
+    return ledger_events_pb2.SalesRecorded(sales=bulk.to_ipc(table))
+
+
+@pytest.mark.doubled_and_late(event="quittance.ledger.v1.SalesRecorded")
+def test_count_back_dso_takes_the_sales_that_files_say_and_says_so(database, stub):
+    deliver(
+        database,
+        HANDLERS,
+        facts(
+            invoice(new_id(), "1", date(2026, 8, 10), date(2026, 9, 9), 100),
+            invoice(new_id(), "2", date(2026, 9, 5), date(2026, 10, 5), 50),
+        ),
+    )
+    august = (ACCOUNT, "FR01", "EUR", date(2026, 8, 1))
+    deliver(database, HANDLERS, sales(datetime(2026, 9, 2, tzinfo=UTC), (*august, 400, None)))
+    deliver(database, HANDLERS, sales(datetime(2026, 9, 1, tzinfo=UTC), (*august, 7, None)))
+    [value] = stub.GetDso(pb.GetDsoRequest(), timeout=TIMEOUT_S).values
+    assert [(month.month, month.sales.minor_units, month.used.minor_units) for month in value.months] == [
+        ("2026-09", 50, 50),
+        ("2026-08", 400, 100),
+    ]
+    assert value.explanation.endswith("Sales of 2026-08 as files say them.")
+    deliver(database, HANDLERS, sales(datetime(2026, 9, 3, tzinfo=UTC), (*august, None, None)))
+    [value] = stub.GetDso(pb.GetDsoRequest(), timeout=TIMEOUT_S).values
+    assert [month.sales.minor_units for month in value.months] == [50, 100]
+    assert "files" not in value.explanation
 
 
 def test_simple_dso_takes_the_sales_of_ninety_days_each_currency_apart(database, stub):

@@ -8,10 +8,12 @@ from scenario.consumers import HANDLERS
 from scenario.rpc import ScenarioRpc
 from scenario.store import Base
 from scenario.tasks import JOBS, SCHEDULES
+from scenario.texts import FRENCH
 
 SERVICE = ServiceDefinition(
     name="scenario",
     settings=Settings,
+    texts=FRENCH,
     metadata=Base.metadata,
     servicers=[
         (add_ScenarioServiceServicer_to_server, lambda runtime: ScenarioRpc(runtime.settings, runtime.database)),

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from kit import bulk, clock
 from kit.db import database_of
 from kit.inbox import Handlers
+from kit.jobs import enqueue
 from quittance.common.v1.event_log_service_pb2 import Envelope
 from quittance.ledger.v1 import ledger_events_pb2 as ledger_pb
 from quittance.notification.v1 import notification_events_pb2 as notification_pb
@@ -23,9 +24,12 @@ _ACCOUNT = pa.schema(
     [
         ("account_id", pa.string()), ("version", pa.int64()), ("entity_code", pa.string()),
         ("entity_currency", pa.string()), ("entity_country", pa.string()), ("number", pa.string()),
-        ("name", pa.string()), ("collector", pa.string()),
+        ("name", pa.string()), ("collector", pa.string()), ("master_account_id", pa.string()),
+        ("merged_into_id", pa.string()),
     ]
 )  # fmt: skip
+# Columns that events said before they had them do not carry.
+_LATER = ("master_account_id", "merged_into_id")
 _ITEM = pa.schema(
     [
         ("account_id", pa.string()), ("item_id", pa.string()), ("number", pa.string()), ("kind", pa.string()),
@@ -45,7 +49,10 @@ def _table(data: bytes, schema: pa.Schema) -> pa.Table:
     """The wanted columns of an Arrow stream; no bytes mean no rows. Raises KeyError when a column is missing."""
     if not data:
         return schema.empty_table()
-    return bulk.from_ipc(data).select(schema.names).cast(schema)
+    table = bulk.from_ipc(data)
+    for name in set(_LATER) & set(schema.names) - set(table.column_names):
+        table = table.append_column(name, pa.array([""] * table.num_rows, pa.string()))
+    return table.select(schema.names).cast(schema)
 
 
 def _policy(session: Session) -> Policy:
@@ -55,13 +62,27 @@ def _policy(session: Session) -> Policy:
 def on_accounts_changed(session: Session, event: ledger_pb.AccountsChanged, envelope: Envelope) -> None:
     """Keeps the accounts with their open items and holds, judges their promises, and plans anew."""
     items = _table(event.open_items, _ITEM)
-    touched = store.apply_accounts(session, _table(event.accounts, _ACCOUNT), items, _table(event.holds, _HOLD))
+    accounts = _table(event.accounts, _ACCOUNT)
+    former = store.masters_of(session, accounts.column("account_id").to_pylist())
+    touched = store.apply_accounts(session, accounts, items, _table(event.holds, _HOLD))
     today, policy = clock.business_today(), _policy(session)
     rows_by_account = Counter(items.column("account_id").to_pylist()) if event.part or items.num_rows else Counter()
     # The items of a very large account come in several events: only the sweep sees them all.
     whole = [i for i in touched if not event.part and rows_by_account[i] < usecases.ITEMS_PER_PART]
     usecases.evaluate_promises(session, whole, today)
-    usecases.replan(session, touched, today, policy)
+    masters = sorted({*former, *store.masters_of(session, touched)} - set(touched))
+    if masters:
+        store.lock_accounts(session, masters)
+    usecases.replan(session, [*touched, *masters], today, policy)
+
+
+def on_entity_changed(session: Session, event: ledger_pb.EntityChanged, envelope: Envelope) -> None:
+    """Keeps an entity's small-amount rules; where they changed, its accounts are decided about at once."""
+    entity = event.entity
+    minimum = entity.min_account_amount.minor_units if entity.HasField("min_account_amount") else None
+    below = entity.ignore_item_below.minor_units
+    if store.keep_entity_rule(session, entity.code, entity.version, below, minimum):
+        enqueue(session, "scenario.replan", {}, dedup_key=f"{entity.code}:{entity.version}")
 
 
 def on_message_changed(session: Session, event: notification_pb.MessageChanged, envelope: Envelope) -> None:
@@ -91,5 +112,6 @@ def _business_day_of(sent_on: date, today: date) -> date:
 
 HANDLERS: Handlers = {
     ("ledger", "quittance.ledger.v1.AccountsChanged"): on_accounts_changed,
+    ("ledger", "quittance.ledger.v1.EntityChanged"): on_entity_changed,
     ("notification", "quittance.notification.v1.MessageChanged"): on_message_changed,
 }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kit import grpc_client
+from kit import context, grpc_client
 from quittance.ledger.v1 import ledger_service_pb2 as ledger_pb
 from quittance.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from quittance.notification.v1 import notification_service_pb2 as notification_pb
@@ -26,7 +26,8 @@ def release_holds(settings: Settings, request: ledger_pb.ReleaseHoldsRequest) ->
 def send_action(settings: Settings, row: dict[str, Any]) -> str:
     """Hands an action with its committed intent to the sender; returns the message's id. A repetition gives the same.
 
-    Refuses CONTACT_MISSING, NOTHING_COLLECTABLE, UNKNOWN_TAG, MESSAGE_EXISTS, TEMPLATE_UNKNOWN.
+    Refuses CONTACT_MISSING, NOTHING_COLLECTABLE, ITEM_NOT_COLLECTABLE, UNKNOWN_TAG, MESSAGE_EMPTY, MESSAGE_EXISTS,
+    TEMPLATE_UNKNOWN.
     """
     intent = row["intent"]
     request = notification_pb.SendMessageRequest(
@@ -41,6 +42,10 @@ def send_action(settings: Settings, row: dict[str, Any]) -> str:
         contact_role=row["step"]["contact_role"],
         action_id=row["action_id"],
         step_number=row["step_number"],
+        # Intents of older versions know nothing of ticks.
+        exact_items=intent.get("exact_items", False),
     )
     stub = NotificationServiceStub(grpc_client.channel(settings, "notification"))
-    return stub.SendMessage(request, timeout=SEND_TIMEOUT_S).message.message_id
+    # What it refuses with is kept with the action: in English, and said in the reader's language when it is read.
+    with context.speaking("en"):
+        return stub.SendMessage(request, timeout=SEND_TIMEOUT_S).message.message_id

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from kit import bus, clock, grpc_client, listing
+from kit.context import language
 from kit.db import Database
 from kit.errors import Code, Refused
 from quittance.scenario.v1 import action_pb2
@@ -36,7 +37,7 @@ class ScenarioRpc(ScenarioServiceServicer):
                 session, request.filter, request.order_by, limit, offset, request.account_id, state
             )
         return pb.ListActionsResponse(
-            actions=[translate.action_to_proto(row, today, _language(context)) for row in rows],
+            actions=[translate.action_to_proto(row, today, language()) for row in rows],
             next_page_token=listing.next_offset_token(offset, len(rows), total),
             total_size=total,
         )
@@ -47,7 +48,7 @@ class ScenarioRpc(ScenarioServiceServicer):
             row = store.action(session, request.action_id)
             self._decide_for_today(session, row["account_id"], today)
             row = store.action(session, request.action_id)
-        return pb.GetActionResponse(action=translate.action_to_proto(row, today, _language(context)))
+        return pb.GetActionResponse(action=translate.action_to_proto(row, today, language()))
 
     def SendAction(self, request: pb.SendActionRequest, context: Any) -> pb.SendActionResponse:
         today = self._see_newest()
@@ -57,26 +58,26 @@ class ScenarioRpc(ScenarioServiceServicer):
         if row["state"] == "SENDING" and not row["message_id"]:
             row = sending.hand_over(self._database, self._settings, row, today)
         return pb.SendActionResponse(
-            action=translate.action_to_proto(row, today, _language(context)), message_id=row["message_id"] or ""
+            action=translate.action_to_proto(row, today, language()), message_id=row["message_id"] or ""
         )
 
     def CompleteAction(self, request: pb.CompleteActionRequest, context: Any) -> pb.CompleteActionResponse:
         today = clock.business_today()
         with self._database.transaction() as session:
             row = usecases.complete_action(session, request, today, self._policy)
-        return pb.CompleteActionResponse(action=translate.action_to_proto(row, today, _language(context)))
+        return pb.CompleteActionResponse(action=translate.action_to_proto(row, today, language()))
 
     def SkipAction(self, request: pb.SkipActionRequest, context: Any) -> pb.SkipActionResponse:
         today = clock.business_today()
         with self._database.transaction() as session:
             row = usecases.skip_action(session, request, today, self._policy)
-        return pb.SkipActionResponse(action=translate.action_to_proto(row, today, _language(context)))
+        return pb.SkipActionResponse(action=translate.action_to_proto(row, today, language()))
 
     def RescheduleAction(self, request: pb.RescheduleActionRequest, context: Any) -> pb.RescheduleActionResponse:
         today = clock.business_today()
         with self._database.transaction() as session:
             row = usecases.reschedule_action(session, request, today, self._policy)
-        return pb.RescheduleActionResponse(action=translate.action_to_proto(row, today, _language(context)))
+        return pb.RescheduleActionResponse(action=translate.action_to_proto(row, today, language()))
 
     # ---- accounts ----------------------------------------------------------------------------------------------------
 
@@ -85,7 +86,7 @@ class ScenarioRpc(ScenarioServiceServicer):
         with self._database.transaction() as session:
             store.account(session, request.account_id)
             self._decide_for_today(session, request.account_id, today)
-            return progress.of_account(session, request.account_id, today, self._policy, _language(context))
+            return progress.of_account(session, request.account_id, today, self._policy, language())
 
     def PauseAccount(self, request: pb.PauseAccountRequest, context: Any) -> pb.PauseAccountResponse:
         until_on = date.fromisoformat(request.until_on)
@@ -107,7 +108,7 @@ class ScenarioRpc(ScenarioServiceServicer):
             usecases.assign_scenario(session, request.account_id, request.scenario_id, today, self._policy)
             row = store.pending_action(session, request.account_id)
         if row is not None:
-            reply.action.CopyFrom(translate.action_to_proto(row, today, _language(context)))
+            reply.action.CopyFrom(translate.action_to_proto(row, today, language()))
         return reply
 
     # ---- scenarios ---------------------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ class ScenarioRpc(ScenarioServiceServicer):
         found = _ordered(found, request.order_by)
         page = found[offset : offset + limit]
         return pb.ListScenariosResponse(
-            scenarios=[translate.scenario_to_proto(item, _language(context)) for item in page],
+            scenarios=[translate.scenario_to_proto(item, language()) for item in page],
             next_page_token=listing.next_offset_token(offset, len(page), len(found)),
             total_size=len(found),
         )
@@ -128,7 +129,7 @@ class ScenarioRpc(ScenarioServiceServicer):
         with self._database.transaction() as session:
             for item in store.scenarios(session):
                 if item.scenario_id == request.scenario_id:
-                    return pb.GetScenarioResponse(scenario=translate.scenario_to_proto(item, _language(context)))
+                    return pb.GetScenarioResponse(scenario=translate.scenario_to_proto(item, language()))
         raise Refused(Code.NOT_FOUND, "SCENARIO_UNKNOWN", "no such scenario")
 
     # ---- promises ----------------------------------------------------------------------------------------------------
@@ -178,12 +179,6 @@ class ScenarioRpc(ScenarioServiceServicer):
             store.lock_accounts(session, [account_id])
             usecases.evaluate_promises(session, [account_id], today)
             usecases.replan(session, [account_id], today, self._policy)
-
-
-def _language(context: Any) -> str:
-    """The language names are wanted in: the call's accept-language, English without one."""
-    metadata = dict(context.invocation_metadata() or ())
-    return "fr" if str(metadata.get("accept-language", "")).lower().startswith("fr") else "en"
 
 
 def _fits(scenario: Scenario, filter_text: str) -> bool:

@@ -44,6 +44,7 @@ def release_promise(job: Job) -> None:
 
 
 JOBS = {
+    "scenario.replan": sweep,
     "scenario.send": send,
     "scenario.place_promise": place_promise,
     "scenario.release_promise": release_promise,

@@ -9,6 +9,7 @@ from quittance.common.v1 import money_pb2
 from quittance.scenario.v1 import action_pb2 as pb
 from scenario import store
 from scenario.domain.model import Reason, Scenario, Step
+from scenario.texts import CATALOG
 
 
 def timestamp(at: datetime) -> Timestamp:
@@ -67,6 +68,13 @@ def reason_to_proto(reason: Reason) -> pb.Reason:
     )
 
 
+def outcome(row: dict[str, Any], language: str) -> str:
+    """How an action ended or why it waits, in a language (fr, else English); a person's own words as they are."""
+    if language != "fr":
+        return row["outcome"]
+    return row["outcome_fr"] or CATALOG.say(row["outcome"], language)
+
+
 def action_to_proto(row: dict[str, Any], today: date, language: str = "en") -> pb.Action:
     """An action as kept, its days late counted on the business date."""
     return pb.Action(
@@ -92,7 +100,7 @@ def action_to_proto(row: dict[str, Any], today: date, language: str = "en") -> p
         reason=reason_to_proto(store.reason_from_json(row["reason"])),
         assignee=row["assignee"],
         message_id=row["message_id"] or "",
-        outcome=row["outcome"],
+        outcome=outcome(row, language),
         done_on=day(row["done_on"]),
         version=row["version"],
         changed_at=timestamp(row["changed_at"]),

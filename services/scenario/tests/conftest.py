@@ -51,7 +51,7 @@ ACCOUNT_COLUMNS = {
     "language": pa.string(), "payment_terms": pa.string(), "legal_unit_id": pa.string(),
     "legal_unit_name": pa.string(), "registration_number": pa.string(), "parent_number": pa.string(),
     "groups": pa.string(), "collector": pa.string(), "custom_fields": pa.string(),
-    "changed_at": pa.timestamp("us", "UTC"),
+    "changed_at": pa.timestamp("us", "UTC"), "master_account_id": pa.string(), "merged_into_id": pa.string(),
 }  # fmt: skip
 ITEM_COLUMNS = {
     "account_id": pa.string(), "item_id": pa.string(), "number": pa.string(), "kind": pa.string(),

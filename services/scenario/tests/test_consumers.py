@@ -8,11 +8,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import text
 
 from kit.ids import new_id
-from kit.testing import deliver, emitted
+from kit.testing import deliver, emitted, run_jobs
+from quittance.common.v1.money_pb2 import Money
+from quittance.ledger.v1 import account_pb2, ledger_events_pb2
 from quittance.notification.v1 import notification_events_pb2, notification_service_pb2
 from scenario import store
 from scenario.consumers import HANDLERS
-from scenario.tasks import sweep
+from scenario.tasks import JOBS, sweep
 
 pytestmark = pytest.mark.usefixtures("acting")
 
@@ -233,3 +235,108 @@ def test_a_confirmation_that_comes_late_counts_on_the_day_of_sending(database, o
     deliver(database, HANDLERS, message_changed(owed, "SENT", 2, new_id(), days_ago=2), producer="notification")
     with database.transaction() as session:
         assert store.action(session, owed["action_id"])["done_on"] == TODAY - timedelta(days=2)
+
+
+# ---- accounts that belong together -----------------------------------------------------------------------------------
+
+MASTER = "0190b000-0000-7000-8000-0000000000aa"
+SURVIVOR = "0190b000-0000-7000-8000-0000000000bb"
+
+
+def reason_of(database, account_id):
+    with database.transaction() as session:
+        found = session.execute(text("SELECT reason FROM account WHERE account_id = :id"), {"id": account_id})
+        return found.scalar_one()
+
+
+def pending_of(database, account_id):
+    with database.transaction() as session:
+        rows = session.execute(
+            text("SELECT item_ids, leader_number FROM action WHERE account_id = :id AND state IN ('DUE', 'PLANNED')"),
+            {"id": account_id},
+        )
+        return rows.mappings().one_or_none()
+
+
+def test_a_grouped_account_is_collected_through_its_master_until_it_stands_alone_again(database, said, acting):
+    deliver(
+        database, HANDLERS, said(MASTER, 1, [{"item_id": ITEM, "number": "M-1", "due_on": TODAY - timedelta(days=5)}])
+    )
+    older = {"item_id": OTHER, "number": "G-1", "due_on": TODAY - timedelta(days=9)}
+    deliver(database, HANDLERS, said(ACCOUNT, 1, [older]))
+    assert pending_of(database, ACCOUNT)["leader_number"] == "G-1"
+    deliver(database, HANDLERS, said(ACCOUNT, 2, [older], master_account_id=MASTER))
+    assert pending_of(database, ACCOUNT) is None
+    assert reason_of(database, ACCOUNT)["code"] == "GROUPED"
+    assert sorted(pending_of(database, MASTER)["item_ids"]) == [ITEM, OTHER]
+    assert pending_of(database, MASTER)["leader_number"] == "G-1"
+    deliver(database, HANDLERS, said(ACCOUNT, 3, [], master_account_id=MASTER))
+    assert pending_of(database, MASTER)["item_ids"] == [ITEM]
+    deliver(database, HANDLERS, said(ACCOUNT, 4, [older]))
+    assert pending_of(database, ACCOUNT)["leader_number"] == "G-1"
+    assert pending_of(database, MASTER)["item_ids"] == [ITEM]
+
+
+def test_an_item_that_moves_with_a_merge_leaves_the_old_account_and_its_promise_lives_on(database, said, acting):
+    deliver(database, HANDLERS, said(ACCOUNT, 1, [{"item_id": ITEM}]))
+    with database.transaction() as session:
+        session.execute(
+            text(
+                "INSERT INTO promise (tenant_id, promise_id, request_hash, account_id, account_name, entity_code, state,"
+                " is_placed, promised_on, tolerance_days, source, source_id, comment, created_by, created_at, version)"
+                " VALUES (current_setting('quittance.tenant')::uuid, :id, '', :account, '', 'FR01', 'OPEN', true, :on, 0,"
+                " 'CALL', '', '', '', now(), 1)"
+            ),
+            {"id": MASTER, "account": ACCOUNT, "on": TODAY + timedelta(days=10)},
+        )
+        session.execute(
+            text(
+                "INSERT INTO promise_line (tenant_id, promise_id, item_id, item_number, currency, promised_minor,"
+                " baseline_minor, received_minor, is_replaced) VALUES (current_setting('quittance.tenant')::uuid, :id,"
+                " :item, 'FA-1', 'EUR', NULL, 10000, 0, false)"
+            ),
+            {"id": MASTER, "item": ITEM},
+        )
+    deliver(database, HANDLERS, said(SURVIVOR, 1, [{"item_id": ITEM}]))
+    deliver(database, HANDLERS, said(ACCOUNT, 2, [], merged_into_id=SURVIVOR))
+    assert pending_of(database, ACCOUNT) is None
+    assert pending_of(database, SURVIVOR)["item_ids"] == [ITEM]
+
+    def state():
+        with database.transaction() as session:
+            return session.execute(text("SELECT state FROM promise")).scalar_one()
+
+    assert state() == "OPEN"
+    deliver(database, HANDLERS, said(SURVIVOR, 2, []))
+    assert state() == "KEPT"
+
+
+@pytest.mark.doubled_and_late(event="quittance.ledger.v1.EntityChanged")
+def test_an_entity_s_small_amount_rules_decide_and_are_shown(database, said, acting):
+    def entity(version, below, minimum=None):
+        message = account_pb2.Entity(entity_id=MASTER, code="FR01", currency="EUR", version=version)
+        message.ignore_item_below.CopyFrom(Money(currency="EUR", minor_units=below))
+        if minimum is not None:
+            message.min_account_amount.CopyFrom(Money(currency="EUR", minor_units=minimum))
+        return ledger_events_pb2.EntityChanged(entity=message)
+
+    items = [
+        {"item_id": ITEM, "open_minor": 4_00, "due_on": TODAY - timedelta(days=9)},
+        {"item_id": OTHER, "open_minor": 50_00, "due_on": TODAY - timedelta(days=6)},
+    ]
+    deliver(database, HANDLERS, said(ACCOUNT, 1, items, entity_code="FR01"))
+    assert pending_of(database, ACCOUNT)["item_ids"] == [ITEM, OTHER]
+    deliver(database, HANDLERS, entity(2, 5_00), times=2)
+    run_jobs(database, JOBS)
+    assert pending_of(database, ACCOUNT)["item_ids"] == [OTHER]
+    inputs = {given["name"]: given["value"] for given in reason_of(database, ACCOUNT)["inputs"]}
+    assert inputs["ignore_item_below"] == "5.00 EUR"
+    deliver(database, HANDLERS, entity(3, 60_00))
+    run_jobs(database, JOBS)
+    assert reason_of(database, ACCOUNT)["code"] == "ITEMS_TOO_SMALL"
+    deliver(database, HANDLERS, entity(4, 0, 100_00))
+    run_jobs(database, JOBS)
+    assert reason_of(database, ACCOUNT)["code"] == "BELOW_MINIMUM"
+    deliver(database, HANDLERS, entity(2, 5_00))
+    run_jobs(database, JOBS)
+    assert reason_of(database, ACCOUNT)["code"] == "BELOW_MINIMUM"

@@ -130,6 +130,22 @@ def test_names_come_in_the_language_of_the_call(service, owed):
     assert reply.action.step.name == "Relance 1"
 
 
+def test_an_action_that_is_no_longer_owed_says_why_in_the_language_of_the_call(service, owed):
+    french = [("accept-language", "fr")]
+    service.PauseAccount(
+        pb.PauseAccountRequest(account_id=ACCOUNT, until_on=(TODAY + timedelta(days=9)).isoformat(), reason="fair")
+    )
+    request = pb.SendActionRequest(action_id=owed.action_id)
+    with pytest.raises(Refused) as english:
+        service.SendAction(request)
+    with pytest.raises(Refused) as said:
+        service.SendAction(request, metadata=french)
+    assert english.value.message.startswith("the action is not owed: Paused until")
+    assert said.value.message.startswith("la relance n'a plus lieu d'être : En pause jusqu'au")
+    action = service.GetAction(pb.GetActionRequest(action_id=owed.action_id), metadata=french).action
+    assert action.outcome.startswith("En pause jusqu'au")
+
+
 # ---- sending ---------------------------------------------------------------------------------------------------------
 
 
@@ -145,6 +161,48 @@ def test_an_action_is_sent_once_with_what_was_edited(database, service, owed, ne
     with refused(Code.FAILED_PRECONDITION, "ACTION_ENDED"):
         service.SkipAction(pb.SkipActionRequest(action_id=owed.action_id, reason="late"))
     assert len(neighbours.notification.sent) == 1
+
+
+def test_only_ticked_items_leave_and_the_others_stay_owed(database, said, service, neighbours):
+    deliver(database, HANDLERS, said(ACCOUNT, 1, [{"item_id": ITEM}, {"item_id": OTHER}]))
+    (action,) = service.ListActions(pb.ListActionsRequest()).actions
+    assert set(action.item_ids) == {ITEM, OTHER}
+    foreign = new_id()
+    with refused(Code.FAILED_PRECONDITION, "ITEM_NOT_COLLECTABLE") as found:
+        service.SendAction(pb.SendActionRequest(action_id=action.action_id, item_ids=[ITEM, foreign]))
+    assert found.error.metadata["items"] == foreign
+    assert neighbours.notification.sent == []
+    assert state_of(database, action.action_id) == "DUE"
+    reply = service.SendAction(pb.SendActionRequest(action_id=action.action_id, item_ids=[OTHER]))
+    (sent,) = neighbours.notification.sent
+    assert (list(sent.item_ids), sent.exact_items) == ([OTHER], True)
+    # Only what left has had the step.
+    assert list(reply.action.item_ids) == [OTHER]
+
+
+def test_an_item_held_in_between_cannot_be_ticked(database, said, service, neighbours):
+    deliver(database, HANDLERS, said(ACCOUNT, 1, [{"item_id": ITEM}, {"item_id": OTHER}]))
+    (action,) = service.ListActions(pb.ListActionsRequest()).actions
+    held = [{"item_id": OTHER, "kind": "RESPONSE"}]
+    deliver(database, HANDLERS, said(ACCOUNT, 2, [{"item_id": ITEM}, {"item_id": OTHER}], held))
+    with refused(Code.FAILED_PRECONDITION, "ITEM_NOT_COLLECTABLE"):
+        service.SendAction(pb.SendActionRequest(action_id=action.action_id, item_ids=[ITEM, OTHER]))
+    assert neighbours.notification.sent == []
+    # Without ticks all that is collectable leaves.
+    service.SendAction(pb.SendActionRequest(action_id=action.action_id))
+    (sent,) = neighbours.notification.sent
+    assert (list(sent.item_ids), sent.exact_items) == ([ITEM], False)
+
+
+def test_items_the_sender_refuses_are_owed_again(database, said, service, neighbours):
+    deliver(database, HANDLERS, said(ACCOUNT, 1, [{"item_id": ITEM}, {"item_id": OTHER}]))
+    (action,) = service.ListActions(pb.ListActionsRequest()).actions
+    neighbours.notification.refusal = Refused(Code.FAILED_PRECONDITION, "ITEM_NOT_COLLECTABLE", "paid: F-1")
+    with refused(Code.FAILED_PRECONDITION, "ITEM_NOT_COLLECTABLE"):
+        service.SendAction(pb.SendActionRequest(action_id=action.action_id, item_ids=[OTHER]))
+    again = service.GetAction(pb.GetActionRequest(action_id=action.action_id)).action
+    assert again.state == action_pb2.ACTION_STATE_DUE
+    assert set(again.item_ids) == {ITEM, OTHER}
 
 
 def test_the_same_request_gives_the_first_answer_again(service, owed, neighbours):

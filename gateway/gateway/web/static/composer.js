@@ -9,6 +9,7 @@
   const tags = [...palette.querySelectorAll('[data-insert]')];
   const all = palette.querySelector('[data-all-tags]');
   const checks = document.getElementById('checks');
+  const boxes = [...document.querySelectorAll('input[name="item"][form="composer"]')];
   const frame = document.querySelector(`iframe[name="${form.dataset.previewTarget}"]`);
   const button = document.querySelector('[data-preview-button]');
   const PREVIEW_DELAY_MS = 700;
@@ -50,7 +51,8 @@
   const fields = () => {
     keep();
     const data = new FormData();
-    for (const name of ['csrf_token', 'subject', 'body']) data.set(name, form.elements[name] ? form.elements[name].value : '');
+    for (const name of ['csrf_token', 'subject', 'body', 'ticks']) data.set(name, form.elements[name] ? form.elements[name].value : '');
+    for (const box of boxes) if (box.checked) data.append('item', box.value);
     return data;
   };
   const check = async data => {
@@ -118,6 +120,10 @@
   all.hidden = false;
   mark();
 
+  for (const box of boxes) box.addEventListener('change', preview);
+  // A subject is one line, however many it takes to be seen whole.
+  subject.addEventListener('keydown', event => { if (event.key === 'Enter' && !event.ctrlKey && !event.metaKey) event.preventDefault(); });
+  subject.addEventListener('input', () => { if (/[\r\n]/.test(subject.value)) subject.value = subject.value.replace(/[\r\n]+/g, ' '); });
   editor.addEventListener('input', () => { offer(); preview(); });
   editor.addEventListener('blur', mark);
   editor.addEventListener('focus', () => { last = editor; });

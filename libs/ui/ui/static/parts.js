@@ -62,6 +62,7 @@ function showTotals(scope) {
   const count = all ? Number(out.dataset.allCount) : ticked.length;
   for (const place of [...$$('[data-count]', out), ...$$('[data-count]', scope)]) place.textContent = number(count);
   for (const place of [...$$('[data-sum]', out), ...$$('[data-sum]', scope), ...$$(`[data-mirror="${scope.dataset.totals}"]`)]) place.replaceChildren(...sumNodes(sums));
+  scope.dispatchEvent(new CustomEvent('q:totals', { bubbles: true, detail: { of: scope.dataset.totals, sums } }));
   const line = $('[data-collectable-line]', out), withHold = boxes.some(box => 'collectable' in box.dataset);
   if (line) { line.hidden = !withHold || !ticked.length || all; $('[data-coll]', out).replaceChildren(...sumNodes(addUp(ticked.map(box => box.dataset.collectable)))); }
   const more = $('[data-all]', out), field = $('[data-all-field]', out);
@@ -106,15 +107,28 @@ export function copies(root) {
 export function codes(root) {
   $$('[data-qr]', root).forEach(async box => {
     if (!first(box, 'qr')) return;
+    if (box.dataset.qrFollows) document.addEventListener('q:totals', event => { if (event.detail.of === box.dataset.qrFollows) { fill(box, event.detail.sums); if (window.qrcode) draw(box); } });
     await load('vendor/qrcode.js');
-    const code = window.qrcode(0, 'M');
-    code.addData(box.dataset.qr); code.make();
-    const n = code.getModuleCount(), svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg'), path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
-    let d = '';
-    for (let y = 0; y < n; y++) for (let x = 0; x < n; x++) if (code.isDark(y, x)) d += `M${x} ${y}h1v1h-1z`;
-    svg.setAttribute('viewBox', `0 0 ${n} ${n}`); svg.setAttribute('shape-rendering', 'crispEdges'); path.setAttribute('d', d);
-    svg.append(path); box.replaceChildren(svg);
+    draw(box);
   });
+}
+// The amount of a transfer's code is the line that begins with its currency; without an amount there is no code.
+function fill(box, sums) {
+  const found = sums.find(([currency]) => currency === box.dataset.qrCurrency), [minor, exponent] = found ? [found[1], found[2]] : [0n, 2];
+  const digits = String(minor).padStart(exponent + 1, '0'), amount = exponent ? `${digits.slice(0, -exponent)}.${digits.slice(-exponent)}` : digits;
+  box.closest('.qr-row')?.toggleAttribute('hidden', minor <= 0n);
+  box.dataset.qr = box.dataset.qr.replace(new RegExp(`^${box.dataset.qrCurrency}[0-9.]+$`, 'm'), `${box.dataset.qrCurrency}${amount}`);
+}
+function draw(box) {
+  // The name of who is paid may have accents; the code says that it is UTF-8.
+  window.qrcode.stringToBytes = text => [...new TextEncoder().encode(text)];
+  const code = window.qrcode(0, 'M');
+  code.addData(box.dataset.qr); code.make();
+  const n = code.getModuleCount(), svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg'), path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+  let d = '';
+  for (let y = 0; y < n; y++) for (let x = 0; x < n; x++) if (code.isDark(y, x)) d += `M${x} ${y}h1v1h-1z`;
+  svg.setAttribute('viewBox', `0 0 ${n} ${n}`); svg.setAttribute('shape-rendering', 'crispEdges'); path.setAttribute('d', d);
+  svg.append(path); box.replaceChildren(svg);
 }
 
 // A form sends once: its button says so and locks; coming back unlocks it.

@@ -21,7 +21,7 @@ function appearance(scope) {
   });
 }
 
-// ---- lists: J and K move, X ticks, Shift X ticks up to here, Enter opens -----------------------------------------------
+// ---- lists: J and K move (arrows on an account's items), X ticks, Shift X ticks up to here, Enter opens -----------------------------------------------
 const rowsOf = table => $$('tbody tr:not(.group)', table).filter(visible);
 const list = () => $$('[data-rows]').find(visible);
 let told = 0, waiting = null, queued = '';
@@ -42,6 +42,9 @@ function inList(key, shift) {
   const table = list();
   if (!table) return false;
   const rows = rowsOf(table), at = rows.findIndex(row => row.classList.contains('cursor'));
+  if (key === 'up' || key === 'down') { const to = at < 0 ? 0 : at + (key === 'down' ? 1 : -1); if (!rows[to]) return false; moveTo(rows[to], rows); return true; }
+  // Where arrows walk the rows, J and K walk the list the page came from.
+  if ((key === 'j' || key === 'k') && 'arrows' in table.dataset) return false;
   if (key === 'j' || key === 'k') { if (rows.length) moveTo(rows[at < 0 ? 0 : Math.max(0, Math.min(rows.length - 1, at + (key === 'j' ? 1 : -1)))], rows); return rows.length > 0; }
   if (at < 0) return false;
   if (key === 'x') {
@@ -90,6 +93,9 @@ document.addEventListener('keydown', event => {
   }
   if (key === 'g' && !dialog) { going = Date.now(); return; }
   if (key === 'enter') { if ((event.target === document.body || event.target.id === 'main') && !dialog && inList('enter')) event.preventDefault(); return; }
+  const arrow = { arrowup: 'up', arrowdown: 'down' }[key];
+  // Past the first or last row, and in lists without arrows, they scroll as everywhere.
+  if (arrow && !dialog && !event.shiftKey && !event.target.closest('[role=menu], [role=tablist], input[type=radio]') && 'arrows' in (list()?.dataset ?? {}) && inList(arrow)) { event.preventDefault(); return; }
   if (key.length !== 1) return;
   if (!dialog && (key === 'j' || key === 'k' || key === 'x') && inList(key, event.shiftKey)) { event.preventDefault(); return; }
   // The cursor has moved but its preview is still on the way: the letter waits, or it would act on the row before.

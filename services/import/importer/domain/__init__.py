@@ -1,7 +1,35 @@
 """What a file means. Pure: bytes and answers in; rows, refusals and questions out."""
 
 from importer.domain.analysis import analyse, chunk_bounds, reject_reasons, warning_lines
-from importer.domain.fields import ACCOUNTS, CONTACTS, FIELDS, ITEMS, OBJECTS
+from importer.domain.arrow_rows import COLUMNS_MAX, is_arrow, mapping_by_names, read_arrow, text_columns
+from importer.domain.controls import (
+    EFFECT_ORDER,
+    EFFECTS_KEPT,
+    Check,
+    Expected,
+    control_checks,
+    control_question,
+    decimal,
+    is_currency,
+    is_doubtful,
+    kept_effects,
+)
+from importer.domain.fields import (
+    ACCOUNTS,
+    ALLOCATIONS,
+    ASSIGNMENTS,
+    CONTACTS,
+    COVER,
+    CREDIT_INFORMATION,
+    EXCHANGE_RATES,
+    FIELDS,
+    ITEMS,
+    OBJECTS,
+    ORDERS,
+    SALES,
+    SORT_KEY,
+)
+from importer.domain.item_types import KINDS, REJECT
 from importer.domain.mapping import fingerprint
 from importer.domain.model import (
     ACCOUNT_SCHEMA,
@@ -19,23 +47,54 @@ from importer.domain.model import (
     check_mapping,
     mapping_by_header,
 )
-from importer.domain.reading import FILE_LIMIT_BYTES, RawTable, read_table
+from importer.domain.objects import AMOUNT_COLUMN, SCHEMAS
+from importer.domain.profiles import (
+    LAYOUT_ANSWERS,
+    analyse_with_profile,
+    check_pattern,
+    choose,
+    fits,
+    learnt_mapping,
+    wrong_fields,
+)
+from importer.domain.reading import FILE_LIMIT_BYTES, Document, RawTable, read_table
+from importer.domain.streaming import LargeFile, analyse_large, open_large
 from importer.domain.texts import Unreadable, failure_text, from_ledger, question_text, reason_text, warning_text
 
 __all__ = [
     "ACCOUNTS",
     "ACCOUNT_SCHEMA",
+    "ALLOCATIONS",
+    "AMOUNT_COLUMN",
+    "ASSIGNMENTS",
+    "COLUMNS_MAX",
     "CONTACTS",
     "CONTACT_SCHEMA",
+    "COVER",
+    "CREDIT_INFORMATION",
+    "EFFECTS_KEPT",
+    "EFFECT_ORDER",
+    "EXCHANGE_RATES",
     "FIELDS",
     "FILE_LIMIT_BYTES",
     "ITEMS",
     "ITEM_SCHEMA",
+    "KINDS",
+    "LAYOUT_ANSWERS",
     "OBJECTS",
+    "ORDERS",
+    "REJECT",
     "REJECT_SCHEMA",
+    "SALES",
+    "SCHEMAS",
+    "SORT_KEY",
     "Analysis",
+    "Check",
     "ColumnReport",
+    "Document",
     "Evidence",
+    "Expected",
+    "LargeFile",
     "Question",
     "RawTable",
     "Remembered",
@@ -43,17 +102,35 @@ __all__ = [
     "Unreadable",
     "Wanted",
     "analyse",
+    "analyse_large",
+    "analyse_with_profile",
     "check_answers",
     "check_mapping",
+    "check_pattern",
+    "choose",
     "chunk_bounds",
+    "control_checks",
+    "control_question",
+    "decimal",
     "failure_text",
     "fingerprint",
+    "fits",
     "from_ledger",
+    "is_arrow",
+    "is_currency",
+    "is_doubtful",
+    "kept_effects",
+    "learnt_mapping",
     "mapping_by_header",
+    "mapping_by_names",
+    "open_large",
     "question_text",
+    "read_arrow",
     "read_table",
     "reason_text",
     "reject_reasons",
+    "text_columns",
     "warning_lines",
     "warning_text",
+    "wrong_fields",
 ]

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importer.domain.columns import Columns
-from importer.domain.fields import ACCOUNTS, CONTACTS, ITEMS, OBJECTS
+from importer.domain.columns import Columns, Decisions
+from importer.domain.fields import ACCOUNTS, CONTACTS, ITEMS, OBJECTS, SORT_KEY
 from importer.domain.items import Items
-from importer.domain.mapping import CUSTOM, Mapped, contents, fingerprint, propose, recognise
+from importer.domain.mapping import CUSTOM, Content, Mapped, contents, fingerprint, propose, recognise
 from importer.domain.model import (
     PREVIEW_ROWS,
     REJECT_SCHEMA,
@@ -25,39 +25,26 @@ from importer.domain.model import (
     Wanted,
     column_key,
 )
+from importer.domain.objects import AMOUNT_COLUMN, READERS
 from importer.domain.parties import Accounts, Contacts
 from importer.domain.reading import RawTable
 from importer.domain.texts import question_text, reason_text, warning_text
+from importer.domain.values import header_key, lengths
 
-_READERS = {ITEMS: Items, ACCOUNTS: Accounts, CONTACTS: Contacts}
+_READERS: dict[str, type[Columns]] = {ITEMS: Items, ACCOUNTS: Accounts, CONTACTS: Contacts, **READERS}
 
 
 def analyse(raw: RawTable, wanted: Wanted) -> Analysis:
     """Recognises, asks, validates. Pure: the same file and answers give the same result."""
     found = contents(raw)
-    mark = fingerprint(raw.headers)
-    warnings: list[tuple[str, dict[str, str]]] = []
-    for entry in raw.warnings:
-        code, _, rest = entry.partition(": ")
-        warnings.append((code, {"sheet": rest} if rest else {}))
-    if raw.skipped:
-        warnings.append(
-            ("skippedLines", {"count": str(sum(raw.skipped.values())), "kinds": ", ".join(sorted(raw.skipped))})
-        )
-    answers = {**(wanted.remembered.answers if wanted.remembered else {}), **wanted.answers}
-    recognised, mappings = recognise(raw.headers, found)
-    kind = (
-        wanted.object
-        or answers.get("object", "").upper()
-        or (wanted.remembered.object if wanted.remembered else "")
-        or recognised
-    )
+    kind, columns = chosen_columns(raw, found, wanted)
+    warnings = file_warnings(raw, wanted)
     if not kind:
         question = Question("object", "", OBJECTS, question_text("object"), question_text("object", "fr"))
         return Analysis(
             "",
-            mark,
-            _reports(raw, mappings[ITEMS], {}),
+            fingerprint(raw.headers),
+            _reports(raw, columns, {}),
             [question],
             None,
             REJECT_SCHEMA.empty_table(),
@@ -67,12 +54,73 @@ def analyse(raw: RawTable, wanted: Wanted) -> Analysis:
             raw.row_count,
             0,
         )
-    columns = _choose(raw, kind, mappings.get(kind) or propose(kind, raw.headers, found), wanted, answers)
-    reading = _READERS[kind](raw, kind, columns, wanted, answers, found, warnings)
+    return examine(raw, kind, columns, wanted, found, warnings)
+
+
+def file_warnings(raw: RawTable, wanted: Wanted) -> list[tuple[str, dict[str, str]]]:
+    """What is odd about the file before any of its rows is looked at."""
+    warnings: list[tuple[str, dict[str, str]]] = []
+    warnings += [(entry, {}) if isinstance(entry, str) else entry for entry in raw.warnings]
+    warnings += _sellers(raw, wanted)
+    if raw.skipped:
+        warnings.append(
+            ("skippedLines", {"count": str(sum(raw.skipped.values())), "kinds": ", ".join(sorted(raw.skipped))})
+        )
+    return warnings
+
+
+def chosen_columns(raw: RawTable, found: list[Content], wanted: Wanted) -> tuple[str, list[Mapped]]:
+    """The object of the rows (empty: it must be asked) and what each column is, corrections included."""
+    answers = _answers(wanted)
+    recognised, mappings = recognise(raw.headers, found)
+    if raw.object:
+        mappings[raw.object] = [
+            Mapped(position, raw.known.get(position, ""), "format") for position in range(len(found))
+        ]
+    kind = (
+        raw.object
+        or wanted.object
+        or answers.get("object", "").upper()
+        or (wanted.remembered.object if wanted.remembered else "")
+        or recognised
+    )
+    if not kind:
+        return "", mappings[ITEMS]
+    return kind, _choose(raw, kind, mappings.get(kind) or propose(kind, raw.headers, found), wanted, answers)
+
+
+def examine(
+    raw: RawTable,
+    kind: str,
+    columns: list[Mapped],
+    wanted: Wanted,
+    found: list[Content],
+    warnings: list[tuple[str, dict[str, str]]],
+    decisions: Decisions | None = None,
+) -> Analysis:
+    """Reads the rows with columns that are known. `decisions`: what the whole file says, when `raw` is a part of it."""
+    reading = _READERS[kind](raw, kind, columns, wanted, _answers(wanted), found, warnings, decisions)
     reading.ask_for_missing()
     reading.refuse_damaged()
     table, shown = reading.rows_read()
-    return _finish(reading, mark, table, shown)
+    return _finish(reading, fingerprint(raw.headers), table, shown)
+
+
+def _answers(wanted: Wanted) -> dict[str, str]:
+    return {**(wanted.remembered.answers if wanted.remembered else {}), **wanted.answers}
+
+
+def _sellers(raw: RawTable, wanted: Wanted) -> list[tuple[str, dict[str, str]]]:
+    """A warning when invoices were issued by somebody else than the entity they are taken for."""
+    known = {header_key(text) for text in wanted.entity_marks if text}
+    odd = [
+        name or number
+        for name, number in raw.sellers
+        if (name or number) and not ({header_key(name), header_key(number)} - {""}) & known
+    ]
+    if not odd or (not known and len(raw.sellers) == 1):
+        return []
+    return [("otherSeller", {"sellers": ", ".join(odd[:5]), "entity": wanted.entity_code})]
 
 
 def _choose(
@@ -112,11 +160,17 @@ def _finish(reading: Columns, mark: str, table: pa.Table, shown: dict[str, pa.Ar
     totals: list[Total] = []
     if not reading.questions:
         accepted = table if good.all() else table.filter(pa.array(good))
-        key = "number" if reading.kind == ACCOUNTS else "account_number"
-        # Whole accounts travel together; within an account the file's order stays.
-        accepted = accepted.sort_by([(key, "ascending"), ("line", "ascending")]).combine_chunks()
+        accepted = _by_account(accepted, SORT_KEY[reading.kind])
         if reading.kind == ITEMS:
             totals = _totals(accepted)
+        elif reading.kind in AMOUNT_COLUMN:
+            amount = accepted[AMOUNT_COLUMN[reading.kind]]
+            totals = _totals(
+                pa.table(
+                    [accepted["line"], accepted["currency"], amount, amount],
+                    names=["line", "currency", "open_minor", "initial_minor"],
+                )
+            )
     head = rejects.slice(0, PREVIEW_ROWS * 20)
     first_reject = dict(zip(head["line"].to_pylist()[::-1], reject_reasons(head).to_pylist()[::-1], strict=True))
     preview = []
@@ -146,6 +200,24 @@ def _finish(reading: Columns, mark: str, table: pa.Table, shown: dict[str, pa.Ar
     )
 
 
+def _by_account(table: pa.Table, key: str) -> pa.Table:
+    """Whole accounts travel together; within an account the file's order stays."""
+    encoded = table[key].combine_chunks().dictionary_encode()
+    ranks = np.empty(len(encoded.dictionary), dtype=np.int32)
+    ranks[pc.array_sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(ranks), dtype=np.int32)
+    order = ranks[encoded.indices.to_numpy()] if len(encoded) else np.zeros(0, dtype=np.int32)
+    if not (np.diff(order) < 0).any():
+        return table.combine_chunks()
+    rows = pa.array(np.argsort(order, kind="stable"))
+    return pa.table(
+        [
+            pa.nulls(len(column), column.type) if column.null_count == len(column) else column.take(rows)
+            for column in (column.combine_chunks() for column in table.columns)
+        ],
+        schema=table.schema,
+    )
+
+
 def _rejects(reading: Columns) -> pa.Table:
     """One row per refusal, by line, with the column as the file names it and the value as written."""
     tables = []
@@ -158,8 +230,8 @@ def _rejects(reading: Columns) -> pa.Table:
                     "line": [line for line, _, _ in broken],
                     "field": [""] * count,
                     "code": [code for _, code, _ in broken],
-                    "header": [""] * count,
-                    "value": [text[:80] for _, _, text in broken],
+                    "header": _in_files(reading.raw, [line for line, _, _ in broken], ""),
+                    "value": [text[:80].replace("\x00", "␀") for _, _, text in broken],
                 },
                 schema=REJECT_SCHEMA,
             )
@@ -171,11 +243,23 @@ def _rejects(reading: Columns) -> pa.Table:
         value = pa.repeat(pa.scalar(""), count)
         if position is not None and code != "missing":
             value = pc.replace_substring(pc.utf8_slice_codeunits(reading.at(position).filter(mask), 0, 80), "\x00", "␀")
-        columns = [lines, *(pa.repeat(pa.scalar(text), count) for text in (name or header, code, header)), value]
+        named = pa.repeat(pa.scalar(header), count)
+        if reading.raw.sources:
+            named = pa.array(_in_files(reading.raw, lines.to_pylist(), header), pa.string())
+        columns = [lines, *(pa.repeat(pa.scalar(text), count) for text in (name or header, code)), named, value]
         tables.append(pa.table(columns, schema=REJECT_SCHEMA))
     if not tables:
         return REJECT_SCHEMA.empty_table()
     return pa.concat_tables(tables).sort_by([("line", "ascending")]).combine_chunks()
+
+
+def _in_files(raw: RawTable, lines: list[int], header: str) -> list[str]:
+    """The column's name, for an archive with the file the line is in."""
+    if not raw.sources:
+        return [header] * len(lines)
+    starts = np.array([start for start, _ in raw.sources])
+    names = [raw.sources[at - 1][1] for at in np.searchsorted(starts, np.array(lines), side="right")]
+    return [f"{name}: {header}" if header else name for name in names]
 
 
 def reject_reasons(rejects: pa.Table, language: str = "en") -> pa.Array:
@@ -214,7 +298,7 @@ def _reports(raw: RawTable, columns: list[Mapped], formats: Mapping[int, str]) -
         values = raw.table.column(column.position)
         # As long as the preview and with its gaps: the two are shown side by side.
         samples = [text or "" for text in values.slice(0, PREVIEW_ROWS).to_pylist()]
-        filled = pc.sum(pc.not_equal(values, ""), min_count=0).as_py()
+        filled = sum(int(np.count_nonzero(lengths(chunk))) for chunk in values.chunks)
         reports.append(
             ColumnReport(
                 column.position,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,25 +17,42 @@ from importer.domain.model import Evidence, Question, Wanted, column_key
 from importer.domain.reading import RawTable
 from importer.domain.texts import question_text
 from importer.domain.values import (
+    SERIAL_1904,
     AmountColumn,
     DateColumn,
     as_identifier,
     day_texts,
     flag,
     header_key,
+    lengths,
     parse_amounts,
     parse_dates,
     profile_amounts,
     profile_dates,
+    trimmed,
 )
 
 AMOUNT_FIELDS = ("initialAmount", "openAmount", "localAmount", "debit", "credit")
 DATE_FIELDS = ("issueOn", "dueOn", "postedOn", "settledOn", "baselineOn")
+# Of rows that are odd so many are named.
+WARNED_LINES = 20
 # Where a file has no document date, these stand in for it, best first.
 ISSUE_FALLBACKS = ("postedOn", "baselineOn")
 _FORMULA = r"^\s*(=.*|[+\-@][A-Za-z_.]+[(|!].*)$"
 _LITERAL = r'^="[^"]*"$'
 _ERROR = r"^#(N/A|REF!|VALUE!|DIV/0!|NAME\?|NULL!|NUM!|NV|WERT!|BEZUG!|NOM\?|VALEUR!)$"
+
+
+@dataclass
+class Decisions:
+    """What all rows of a file say together, for reading it part by part as if it were read whole."""
+
+    dates: dict[int, DateColumn]
+    amounts: dict[int, AmountColumn]
+    dotted: dict[int, bool]
+    # Some amount is negative; some credit is negative: then the file's signs count.
+    has_negative: bool
+    has_signed_credit: bool
 
 
 class Columns:
@@ -50,6 +68,7 @@ class Columns:
         answers: Mapping[str, str],
         found: list[Content],
         warnings: list[tuple[str, dict[str, str]]],
+        decisions: Decisions | None = None,
     ) -> None:
         self.raw, self.kind, self.columns, self.wanted, self.answers, self.found = (
             raw,
@@ -60,12 +79,15 @@ class Columns:
             found,
         )
         self.warnings = warnings
+        self.decisions = decisions
         self.questions: list[Question] = []
         # What the order of a style of dates is, once it was answered or asked.
         self.order_by_style: dict[str, str] = {}
         self.refused: list[tuple[pa.Array, str, str, int | None]] = []
         self.formats: dict[int, str] = {}
         self.rows = raw.table.num_rows
+        self._clean: dict[int, pa.Array] = {}
+        self._encoded: dict[int, pa.Array] = {}
         self.position = {
             column.field: column.position for column in columns if column.field and not column.field.startswith(CUSTOM)
         }
@@ -79,6 +101,10 @@ class Columns:
     def has(self, name: str) -> bool:
         return name in self.position
 
+    def _fields_of(self, kind: str) -> list[str]:
+        """Names of this object's fields whose values are read so."""
+        return [field.name for field in FIELDS[self.kind] if field.kind == kind]
+
     def column(self, name: str) -> pa.Array:
         """The text of a field's column; all empty when no column has it."""
         if not self.has(name):
@@ -88,6 +114,27 @@ class Columns:
     def at(self, position: int) -> pa.Array:
         values = self.raw.table.column(position)
         return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+    def clean(self, position: int) -> pa.Array:
+        """The column without blanks around, made once."""
+        if position not in self._clean:
+            self._clean[position] = trimmed(self.at(position))
+        return self._clean[position]
+
+    def cleaned(self, name: str) -> pa.Array:
+        """The text of a field's column without blanks around; all empty when no column has it."""
+        return self.clean(self.position[name]) if self.has(name) else self.constant("")
+
+    def encoded(self, name: str) -> pa.Array:
+        """The same as a dictionary, made once: for columns that repeat their values."""
+        if not self.has(name):
+            return self.constant("").dictionary_encode()
+        return self.encoded_at(self.position[name])
+
+    def encoded_at(self, position: int) -> pa.Array:
+        if position not in self._encoded:
+            self._encoded[position] = self.clean(position).dictionary_encode()
+        return self._encoded[position]
 
     def constant(self, value: object, kind: pa.DataType | None = None) -> pa.Array:
         return pa.repeat(pa.scalar(value, kind or pa.string()), self.rows)
@@ -107,27 +154,40 @@ class Columns:
     def warn(self, code: str, **values: str) -> None:
         self.warnings.append((code, values))
 
+    def warn_rows(self, code: str, mask: pa.Array) -> None:
+        """A warning about rows, if there are any: how many, and the first lines."""
+        mask = pc.fill_null(mask, False)
+        count = pc.sum(mask, min_count=0).as_py()
+        if count:
+            first = self.raw.lines.filter(mask).slice(0, WARNED_LINES).to_pylist()
+            self.warn(code, count=str(count), lines=",".join(str(line) for line in first))
+
     def identifier(self, name: str) -> pa.Array:
-        text, lost = as_identifier(self.column(name))
+        if not self.has(name):
+            return self.constant("")
+        dotted = self.decisions.dotted.get(self.position[name]) if self.decisions else None
+        text, lost = as_identifier(self.cleaned(name), dotted)
         if self.has(name):
             self.refuse(lost, name, "digitsLost")
             self._refuse_long(text, name)
         return text
 
     def text(self, name: str) -> pa.Array:
-        value = pc.utf8_trim_whitespace(self.column(name))
+        value = self.cleaned(name)
         if self.has(name):
             self._refuse_long(value, name)
         return value
 
     def _refuse_long(self, value: pa.Array, name: str) -> None:
         longest = FIELD_BY_NAME[self.kind][name].max_length
+        if not len(value) or lengths(value).max() <= longest:
+            return  # Characters are never more than bytes.
         self.refuse(pc.greater(pc.utf8_length(value), longest), name, "tooLong")
 
     def _words(self, name: str, table: Mapping[str, str]) -> tuple[pa.Array, pa.Array, list[str]]:
         """A column of words by a table. Returns the values (null: unknown or empty), the mask of unknown ones, and
         those words."""
-        encoded = pc.utf8_trim_whitespace(self.column(name)).dictionary_encode()
+        encoded = self.encoded(name)
         words = encoded.dictionary.to_pylist()
         values = [table.get(header_key(word) or word.strip().lower()) for word in words]
         unknown = [value is None and word != "" for value, word in zip(values, words, strict=True)]
@@ -179,10 +239,10 @@ class Columns:
 
     def refuse_damaged(self) -> None:
         used = [column for column in self.columns if column.field]
-        for column in self.columns:
+        for column in self.columns if self.raw.may_hold("\0") else ():
             values = self.at(column.position)
             self.refuse(pc.match_substring(values, "\x00"), column.field, "nulByte", column.position)
-        for column in used:
+        for column in used if self.raw.may_hold("=#(|!") else ():
             values = self.at(column.position)
             suspect = pc.match_substring_regex(values, r"^\s*[=+\-@#]")
             if not pc.any(suspect, min_count=0).as_py():
@@ -203,9 +263,7 @@ class Columns:
     def _refuse_duplicates(self, key: pa.Array, name: str, ignored: pa.Array) -> None:
         """Both rows of a pair are refused: which of them is right is not ours to say."""
         key = pc.if_else(ignored, pa.scalar(None, pa.string()), key)
-        counts = pc.value_counts(key)
-        values, numbers = counts.field("values"), counts.field("counts")
-        twice = values.filter(pc.and_(pc.greater(numbers, 1), pc.is_valid(values)))
+        twice = repeated(key)
         if len(twice):
             self.refuse(pc.is_in(key, twice), name, "duplicateKey")
 
@@ -215,11 +273,13 @@ class Columns:
         """Every mapped date column as date32; asks where nothing decides the order."""
         encoded: dict[int, pa.Array] = {}
         profiles: dict[int, DateColumn] = {}
-        wanted = {self.position[name]: name for name in DATE_FIELDS if self.has(name)}
+        wanted = {self.position[name]: name for name in self._fields_of("date") if self.has(name)}
         for position, content in enumerate(self.found):
             if position in wanted or content.dates >= 0.8:
-                encoded[position] = day_texts(self.raw.table.column(position))
-                profiles[position] = profile_dates(position, encoded[position])
+                encoded[position] = day_texts(self.encoded_at(position))
+                profiles[position] = (
+                    self.decisions.dates[position] if self.decisions else profile_dates(position, encoded[position])
+                )
         decided: dict[str, set[str]] = {}
         for profile in profiles.values():
             if profile.order and profile.decided_by == "values" and (profile.only_dmy or profile.only_mdy):
@@ -230,7 +290,9 @@ class Columns:
             order = self._date_order(profile, header, decided)
             century = self._century(profile, header)
             serial = profile.serial > 0 and profile.serial >= profile.bad + profile.other + profile.numeric
-            days[name], masks = parse_dates(encoded[position], order, century, serial)
+            days[name], masks = parse_dates(
+                encoded[position], order, century, serial, SERIAL_1904 if self.raw.from_1904 else 0
+            )
             for code, mask in masks.items():
                 self.refuse(mask, name, code)
             self.formats[position] = _date_format(profile, order, serial)
@@ -303,12 +365,10 @@ class Columns:
     def _amounts(self) -> dict[str, tuple[pa.Array, AmountColumn]]:
         """Every mapped amount as signed decimal text; asks where nothing decides the sign."""
         profiles: dict[str, AmountColumn] = {}
-        for name in AMOUNT_FIELDS:
+        for name in self._fields_of("amount"):
             if self.has(name):
                 position = self.position[name]
-                profiles[name] = profile_amounts(
-                    position, pc.utf8_trim_whitespace(self.at(position)), self.raw.native.get(position)
-                )
+                profiles[name] = self._amount_profile(position)
         signs = {profile.sign for profile in profiles.values() if profile.sign and profile.decided_by == "values"}
         if len(signs) != 1:
             signs = signs or self._signs_elsewhere(set(self.position.values()))
@@ -323,14 +383,24 @@ class Columns:
             read[name] = (text, profile)
         return read
 
+    def _amount_profile(self, position: int) -> AmountColumn:
+        values, native = self.clean(position), self.raw.native.get(position)
+        profile = profile_amounts(position, values, native)
+        if self.decisions is None:
+            return profile
+        whole = self.decisions.amounts[position]
+        if profile.simple is not None and profile.decided_by == "values" and profile.sign != whole.sign:
+            profile = profile_amounts(position, values, native, may_be_simple=False)
+        profile.sign, profile.decided_by, profile.examples = whole.sign, whole.decided_by, whole.examples
+        profile.fits_point, profile.fits_comma, profile.filled = whole.fits_point, whole.fits_comma, whole.filled
+        return profile
+
     def _signs_elsewhere(self, used: set[int]) -> set[str]:
         """Decimal signs of other numeric columns of the file: the same export writes all numbers alike."""
         signs = set()
         for position, content in enumerate(self.found):
             if position not in used and content.numbers >= 0.95 and content.dates < 0.5:
-                profile = profile_amounts(
-                    position, pc.utf8_trim_whitespace(self.at(position)), self.raw.native.get(position)
-                )
+                profile = self._amount_profile(position)
                 if profile.decided_by == "values":
                     signs.add(profile.sign)
         return signs
@@ -399,8 +469,23 @@ class Columns:
         return pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), whole)
 
 
+def repeated(values: pa.Array) -> pa.Array:
+    """The values that occur more than once."""
+    distinct = len(values.unique()) - (1 if values.null_count else 0)
+    if distinct == len(values) - values.null_count:
+        return values.slice(0, 0)
+    counts = pc.value_counts(values)
+    found, numbers = counts.field("values"), counts.field("counts")
+    return found.filter(pc.and_(pc.greater(numbers, 1), pc.is_valid(found)))
+
+
 def null_if_empty(values: pa.Array) -> pa.Array:
-    return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+    size = lengths(values)
+    if size.all():
+        return values
+    if not size.any():
+        return pa.nulls(len(values), pa.string())
+    return pc.if_else(pa.array(size == 0), pa.scalar(None, pa.string()), values)
 
 
 def _date_format(profile: DateColumn, order: str, serial: bool) -> str:

@@ -7,30 +7,45 @@ better name wins. SAP's technical names come from the tables BSID, BSAD, BSEG, B
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from importer.domain.field import Field
+from importer.domain.field import field as _field
+from importer.domain.object_fields import (
+    ALLOCATIONS,
+    ASSIGNMENTS,
+    COVER,
+    CREDIT_INFORMATION,
+    EXCHANGE_RATES,
+    ORDERS,
+    SALES,
+    further_fields,
+)
 
 ITEMS, ACCOUNTS, CONTACTS = "ITEMS", "ACCOUNTS", "CONTACTS"
-OBJECTS = (ITEMS, ACCOUNTS, CONTACTS)
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field a column can be mapped to. `kind` says how its values are read: id, text, date, amount, currency,
-    flag, email, choice."""
-
-    name: str
-    kind: str
-    label_en: str
-    label_fr: str
-    synonyms: tuple[str, ...]
-    required: bool = False
-    max_length: int = 200
-
-
-def _field(
-    name: str, kind: str, label_en: str, label_fr: str, synonyms: str, required: bool = False, max_length: int = 200
-) -> Field:
-    return Field(name, kind, label_en, label_fr, tuple(synonyms.split()), required, max_length)
+OBJECTS = (
+    ITEMS,
+    ACCOUNTS,
+    CONTACTS,
+    ALLOCATIONS,
+    SALES,
+    ORDERS,
+    ASSIGNMENTS,
+    EXCHANGE_RATES,
+    COVER,
+    CREDIT_INFORMATION,
+)
+# The column whose equal values travel in one chunk: whole accounts where the rows have one.
+SORT_KEY = {
+    ITEMS: "account_number",
+    ACCOUNTS: "number",
+    CONTACTS: "account_number",
+    ALLOCATIONS: "account_number",
+    SALES: "account_number",
+    ORDERS: "account_number",
+    ASSIGNMENTS: "account_number",
+    EXCHANGE_RATES: "line",
+    COVER: "line",
+    CREDIT_INFORMATION: "line",
+}
 
 
 _ACCOUNT_NUMBER = _field(
@@ -235,6 +250,30 @@ ITEM_FIELDS: tuple[Field, ...] = (
         "date de base",
         "zfbdt baselinedate baselinecreatedate duecalculationbasedate datedebase basisdatum fechabase",
     ),
+    _field(
+        "termsDays1",
+        "number",
+        "days to pay 1",
+        "délai de paiement 1 (jours)",
+        "zbd1t days1 cashdiscountdays1 skontotage1 netdays paymentdays termsdays delaipaiement zahlungszieltage",
+        max_length=10,
+    ),
+    _field(
+        "termsDays2",
+        "number",
+        "days to pay 2",
+        "délai de paiement 2 (jours)",
+        "zbd2t days2 cashdiscountdays2 skontotage2",
+        max_length=10,
+    ),
+    _field(
+        "termsDays3",
+        "number",
+        "days to pay net",
+        "délai de paiement net (jours)",
+        "zbd3t nettotage nettozieltage netterms netpaymentdays",
+        max_length=10,
+    ),
     _CURRENCY,
     _field(
         "initialAmount",
@@ -314,6 +353,15 @@ ITEM_FIELDS: tuple[Field, ...] = (
         "xblnr reference ref documentreference documentreferenceid externaldocumentno yourreference "
         "customerreference referencenumber referencekey referenz referenznummer verweis referencia",
         max_length=200,
+    ),
+    _field(
+        "invoiceReference",
+        "id",
+        "number of the invoice a credit refers to",
+        "numéro de la facture d'origine de l'avoir",
+        "rebzg invoicereference originalinvoice originalinvoicenumber referenceinvoice creditedinvoice "
+        "factureorigine facturereferencee rechnungsbezug ursprungsrechnung facturaorigen",
+        max_length=100,
     ),
     _field(
         "assignment",
@@ -481,7 +529,18 @@ CONTACT_FIELDS: tuple[Field, ...] = (
     _COMPANY_CODE,
 )
 
-FIELDS: dict[str, tuple[Field, ...]] = {ITEMS: ITEM_FIELDS, ACCOUNTS: ACCOUNT_FIELDS, CONTACTS: CONTACT_FIELDS}
+FIELDS: dict[str, tuple[Field, ...]] = {
+    ITEMS: ITEM_FIELDS,
+    ACCOUNTS: ACCOUNT_FIELDS,
+    CONTACTS: CONTACT_FIELDS,
+    **further_fields(
+        account_number=_ACCOUNT_NUMBER,
+        account_name=_ACCOUNT_NAME,
+        currency=_CURRENCY,
+        company_code=_COMPANY_CODE,
+        registration=next(entry for entry in ACCOUNT_FIELDS if entry.name == "registrationNumber"),
+    ),
+}
 FIELD_BY_NAME: dict[str, dict[str, Field]] = {
     kind: {field.name: field for field in fields} for kind, fields in FIELDS.items()
 }

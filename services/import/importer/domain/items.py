@@ -5,27 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from importer.domain import fields as known
-from importer.domain.columns import AMOUNT_FIELDS, ISSUE_FALLBACKS, Columns, null_if_empty
-from importer.domain.model import ITEM_SCHEMA, PREVIEW_ROWS, Question
-from importer.domain.texts import question_text
+from importer.domain.amounts import Amounts, decimal_text
+from importer.domain.columns import AMOUNT_FIELDS, ISSUE_FALLBACKS, null_if_empty, repeated
+from importer.domain.item_types import ruled
+from importer.domain.model import ITEM_SCHEMA
+from importer.domain.terms import due_days, read_terms
 from importer.domain.values import (
-    CURRENCIES,
     AmountColumn,
-    currency_codes,
     flag,
     header_key,
-    minor_units,
-    round_to_currency,
 )
 
 FAR_DUE_DAYS = 2 * 366
 
 
-class Items(Columns):
+class Items(Amounts):
     """Items of one entity."""
 
     def rows_read(self) -> tuple[pa.Table, dict[str, pa.Array]]:
@@ -36,7 +35,7 @@ class Items(Columns):
             number = pc.if_else(pc.equal(number, ""), external, number)
         self.refuse(pc.equal(account, ""), "accountNumber", "missing")
         self.refuse(pc.equal(number, ""), "itemNumber", "missing")
-        name = self.text("accountName")
+        account_name = self.text("accountName")
         days = self._dates()
         nothing = pa.nulls(self.rows, pa.date32())
         issue = days.get("issueOn")
@@ -44,14 +43,15 @@ class Items(Columns):
             issue = next((days[fallback] for fallback in ISSUE_FALLBACKS if fallback in days), nothing)
         bad_issue = self._refused_rows("issueOn")
         self.refuse(pc.and_(pc.is_null(issue), pc.invert(bad_issue)), "issueOn", "missing")
-        due, posted, settled = days.get("dueOn", nothing), days.get("postedOn", nothing), days.get("settledOn", nothing)
+        posted, settled = days.get("postedOn", nothing), days.get("settledOn", nothing)
 
         amounts = self._amounts()
         currency = self._currency(amounts)
         exponent = self._exponents(currency)
-        minor = {field_name: self._minor(field_name, text, exponent) for field_name, (text, _) in amounts.items()}
+        minor = {name: self._minor(name, text, profile, exponent) for name, (text, profile) in amounts.items()}
         initial, opened = self._signed(minor, amounts)
         kind, initial, opened = self._kinds(initial, opened)
+        due = self._due(days.get("dueOn", nothing), days.get("baselineOn", nothing), issue, initial, opened)
 
         if self.has("openFlag"):
             is_open, unknown = flag(self.column("openFlag"))
@@ -70,7 +70,7 @@ class Items(Columns):
             {
                 "line": self.raw.lines,
                 "account_number": account,
-                "account_name": name,
+                "account_name": account_name,
                 "number": number,
                 "external_id": null_if_empty(external),
                 "line_number": null_if_empty(line_number),
@@ -93,7 +93,7 @@ class Items(Columns):
         )
         shown = {
             "accountNumber": account,
-            "accountName": name,
+            "accountName": account_name,
             "itemNumber": number,
             "externalId": external,
             "lineNumber": line_number,
@@ -103,88 +103,75 @@ class Items(Columns):
             "postedOn": posted,
             "settledOn": settled,
             "currency": currency,
-            "initialAmount": _decimal_text(initial, exponent),
-            "openAmount": _decimal_text(opened, exponent),
+            "initialAmount": decimal_text(initial, exponent),
+            "openAmount": decimal_text(opened, exponent),
         }
         return table, shown
+
+    def _due(self, due: pa.Array, baseline: pa.Array, issue: pa.Array, initial: pa.Array, opened: pa.Array) -> pa.Array:
+        """The net due date: the file's own, else SAP's rule of baseline and days, else what the payment terms say.
+
+        SAP (BSID, BSEG): ZFBDT + the largest filled of ZBD3T, ZBD2T, ZBD1T; a credit without a reference to its invoice
+        (REBZG) is due at ZFBDT.
+        """
+        day_fields = [name for name in ("termsDays1", "termsDays2", "termsDays3") if self.has(name)]
+        if not due.null_count or not (day_fields or self.has("paymentTerms") or self.has("baselineOn")):
+            return due
+        start = pc.coalesce(baseline, issue).cast(pa.int32()).cast(pa.int64())
+        computed = pa.nulls(self.rows, pa.int64())
+        if day_fields:
+            net = pa.array(np.zeros(self.rows, dtype=np.int64))
+            for name in day_fields:
+                net = pc.max_element_wise(net, self._day_count(name))
+            computed = pc.add(start, net)
+            if not self.has("baselineOn"):
+                # Without a baseline a zero only says that the column is not used.
+                computed = pc.if_else(pc.greater(net, 0), computed, pa.scalar(None, pa.int64()))
+        if self.has("paymentTerms"):
+            computed = pc.coalesce(computed, self._by_terms(start))
+        if self.has("baselineOn"):
+            referenced = self.constant(False, pa.bool_())
+            if self.has("invoiceReference"):
+                referenced = pc.not_equal(self.identifier("invoiceReference"), "")
+            amount = pc.if_else(pc.not_equal(initial, 0), initial, opened)
+            free_credit = pc.and_(pc.and_(pc.less(amount, 0), pc.invert(referenced)), pc.is_valid(baseline))
+            computed = pc.if_else(free_credit, start, computed)
+        wanted = pc.and_(pc.is_null(due), pc.invert(self._refused_rows("dueOn")))
+        computed = pc.if_else(wanted, computed, pa.scalar(None, pa.int64()))
+        count = self.rows - computed.null_count
+        if count:
+            self.warn("dueFromTerms", count=str(count))
+        return pc.coalesce(due, computed.cast(pa.int32()).cast(pa.date32()))
+
+    def _day_count(self, name: str) -> pa.Array:
+        encoded = self.encoded(name)
+        texts = encoded.dictionary.to_pylist()
+        good = [re.fullmatch(r"0*(\d{1,3})([.,]0*)?", text) for text in texts]
+        counts = pa.array([int(match[1]) if match else 0 for match in good], pa.int64())
+        wrong = pa.array([not match and text != "" for match, text in zip(good, texts, strict=True)], pa.bool_())
+        self.refuse(wrong.take(encoded.indices), name, "daysNotANumber")
+        return counts.take(encoded.indices)
+
+    def _by_terms(self, start: pa.Array) -> pa.Array:
+        """Due days by the words of the payment terms; null where they say nothing certain or there is no start."""
+        encoded = self.encoded("paymentTerms")
+        terms = [read_terms(text) for text in encoded.dictionary.to_pylist()]
+        if not any(terms):
+            return pa.nulls(self.rows, pa.int64())
+        rows, known = encoded.indices.to_numpy(), start.is_valid().to_numpy(zero_copy_only=False)
+        days = pc.fill_null(start, 0).to_numpy()
+        result, valid = np.zeros(self.rows, dtype=np.int64), np.zeros(self.rows, dtype=bool)
+        for at, entry in enumerate(terms):
+            if entry is not None:
+                mask = (rows == at) & known
+                result[mask], valid[mask] = due_days(days[mask], entry), True
+        return pa.array(result, mask=~valid)
 
     def _reference(self) -> pa.Array:
         reference = self.text("reference")
         if not self.has("assignment"):
             return reference
         return pc.if_else(pc.equal(reference, ""), self.text("assignment"), reference)
-
-    def _currency(self, amounts: Mapping[str, tuple[pa.Array, AmountColumn]]) -> pa.Array:
-        local_only = "localAmount" in amounts and not (
-            {"initialAmount", "openAmount", "debit", "credit"} & set(amounts)
-        )
-        default = self.answers.get("currency", "").upper()
-        if local_only and self.wanted.entity_currency:
-            self.warn("localAmount", currency=self.wanted.entity_currency)
-            return self.constant(self.wanted.entity_currency)
-        if self.has("currency"):
-            codes, unknown = currency_codes(self.column("currency"))
-            self.refuse(unknown, "currency", "currencyUnknown")
-            beside = self._beside(amounts)
-            codes = pc.coalesce(codes, beside)
-            empty = pc.and_(pc.is_null(codes), pc.invert(unknown))
-            if pc.any(empty, min_count=0).as_py():
-                fallback = default or self.wanted.entity_currency
-                if fallback:
-                    codes = pc.if_else(empty, fallback, codes)
-                    self.warn("currencyAssumed", currency=fallback)
-                else:
-                    self.refuse(empty, "currency", "missing")
-            return codes
-        beside = self._beside(amounts)
-        named = default or self._currency_of_header(amounts) or self.wanted.entity_currency
-        if not named and beside.null_count:
-            self.questions.append(
-                Question(
-                    "currency",
-                    "",
-                    ("EUR", "USD", "GBP", "CHF", "CAD"),
-                    question_text("currency"),
-                    question_text("currency", "fr"),
-                )
-            )
-            return pc.fill_null(beside, "EUR")
-        if beside.null_count and self.rows:
-            self.warn("currencyAssumed", currency=named)
-            return pc.fill_null(beside, named)
-        return beside
-
-    def _beside(self, amounts: Mapping[str, tuple[pa.Array, AmountColumn]]) -> pa.Array:
-        beside = pa.nulls(self.rows, pa.string())
-        for name in ("initialAmount", "openAmount", "debit", "credit"):
-            if name in amounts:
-                beside = pc.coalesce(beside, amounts[name][1].currency)
-        return beside
-
-    def _currency_of_header(self, amounts: Mapping[str, tuple[pa.Array, AmountColumn]]) -> str:
-        """`converted_usd`, `Amount (EUR)`: the one currency that the amounts' headers name."""
-        named = set()
-        for name in amounts:
-            words = re.split(r"[^A-Za-z€£]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", self.header(name)))
-            named |= {word.upper() for word in words if word.upper() in CURRENCIES and len(word) == 3}
-            named |= {"EUR"} if "€" in self.header(name) else set()
-        # ALL, TOP and their like are words before they are currencies.
-        named -= {"ALL", "TOP", "TRY", "COP", "CUP", "MOP", "PEN", "RON", "SOS", "GEL", "LAK", "MAD", "PAB"}
-        return named.pop() if len(named) == 1 else ""
-
-    def _exponents(self, currency: pa.Array) -> pa.Array:
-        encoded = currency.dictionary_encode()
-        exponents = pa.array([CURRENCIES.get(code, 2) for code in encoded.dictionary.to_pylist()], pa.int32())
-        return pc.fill_null(exponents.take(encoded.indices), 2)
-
-    def _minor(self, name: str, text: pa.Array, exponent: pa.Array) -> pa.Array:
-        text, rounded = round_to_currency(text, exponent)
-        if rounded:
-            self.warn("amountRounded", column=self.header(name), count=str(rounded))
-        units, masks = minor_units(text, exponent)
-        for code, mask in masks.items():
-            self.refuse(mask, name, code)
-        return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.int64()), units)
 
     def _signed(
         self, minor: dict[str, pa.Array], amounts: Mapping[str, tuple[pa.Array, AmountColumn]]
@@ -208,8 +195,8 @@ class Items(Columns):
                 else:
                     initial = pc.if_else(mark, pc.negate(pc.abs(initial)), initial)
         if self.has("debitCredit"):
-            encoded = pc.utf8_lower(pc.utf8_trim_whitespace(self.column("debitCredit"))).dictionary_encode()
-            words = encoded.dictionary.to_pylist()
+            encoded = self.encoded("debitCredit")
+            words = [word.lower() for word in encoded.dictionary.to_pylist()]
             credit_word = pa.array(
                 [word in known.CREDIT_WORDS or header_key(word) in known.CREDIT_WORDS for word in words], pa.bool_()
             )
@@ -220,6 +207,8 @@ class Items(Columns):
             self.refuse(pc.invert(pc.or_(is_credit, is_debit)), "debitCredit", "debitCreditUnknown")
             # A signed file with an indicator keeps its signs: the indicator then says what the sign says already.
             unsigned = not pc.any(pc.less(pc.coalesce(initial, opened), 0)).as_py()
+            if self.decisions:
+                unsigned = not self.decisions.has_negative
             if unsigned:
                 initial = pc.if_else(is_credit, pc.negate(initial), initial)
                 opened = pc.if_else(is_credit, pc.negate(opened), opened)
@@ -240,13 +229,19 @@ class Items(Columns):
         if not self.has("itemType"):
             return by_sign, initial, opened
         kinds, _, words = self._words("itemType", known.KIND_BY_WORD)
+        kinds, flipped, words = ruled(self, kinds, words)
+        if flipped is not None:
+            initial = pc.if_else(flipped, pc.negate(initial), initial)
+            opened = pc.if_else(flipped, pc.negate(opened), opened)
+            sign = pc.if_else(flipped, pc.negate(sign), sign)
+            by_sign = pc.if_else(pc.less(sign, 0), "PAYMENT", "INVOICE")
         if words:
             self.warn("itemTypeUnknown", values=", ".join(words[:10]))
         kind = pc.coalesce(kinds, by_sign)
         credit = pc.is_in(kind, pa.array(known.CREDIT_KINDS))
         if (
             pc.any(credit, min_count=0).as_py()
-            and not pc.any(pc.and_(credit, pc.less(sign, 0)), min_count=0).as_py()
+            and not self._has_signed_credit(credit, sign)
             and not self.has("debitCredit")
         ):
             # No credit carries a sign: the file writes amounts without, and the type says which way.
@@ -254,12 +249,15 @@ class Items(Columns):
             opened = pc.if_else(credit, pc.negate(pc.abs(opened)), opened)
             sign = pc.if_else(credit, pc.negate(pc.abs(sign)), sign)
         negative_debit = pc.and_(pc.less(sign, 0), pc.invert(credit))
-        count = pc.sum(negative_debit, min_count=0).as_py()
-        if count:
-            self.warn("openNegativeInvoice", count=str(count))
+        self.warn_rows("openNegativeInvoice", negative_debit)
         kind = pc.if_else(negative_debit, pc.if_else(pc.equal(kind, "INVOICE"), "CREDIT_NOTE", "OTHER_CREDIT"), kind)
         kind = pc.if_else(pc.and_(pc.greater(sign, 0), credit), "OTHER_DEBIT", kind)
         return kind, initial, opened
+
+    def _has_signed_credit(self, credit: pa.Array, sign: pa.Array) -> bool:
+        if self.decisions:
+            return self.decisions.has_signed_credit
+        return bool(pc.any(pc.and_(credit, pc.less(sign, 0)), min_count=0).as_py())
 
     def _fiscal_year(self, issue: pa.Array) -> pa.Array:
         derived = pc.fill_null(pc.cast(pc.year(issue), pa.int32()), 0)
@@ -270,18 +268,13 @@ class Items(Columns):
         return pc.if_else(good, pc.cast(pc.if_else(good, text, "0"), pa.int32()), derived)
 
     def _warn_dates(self, issue: pa.Array, due: pa.Array, settled: pa.Array) -> None:
-        def count(mask: pa.Array) -> int:
-            return pc.sum(pc.fill_null(mask, False), min_count=0).as_py()
-
         distance = pc.subtract(pc.cast(due, pa.int32()), pc.cast(issue, pa.int32()))
-        for code, number in (
-            ("dueMissing", count(pc.and_(pc.is_null(due), pc.invert(self._refused_rows("dueOn"))))),
-            ("dueBeforeIssue", count(pc.less(distance, 0))),
-            ("dueFarAway", count(pc.greater(distance, FAR_DUE_DAYS))),
-            ("settledBeforeIssue", count(pc.less(settled, issue))),
-        ):
-            if number:
-                self.warn(code, count=str(number))
+        self.warn_rows("dueMissing", pc.and_(pc.is_null(due), pc.invert(self._refused_rows("dueOn"))))
+        self.warn_rows("dueBeforeIssue", pc.less(distance, 0))
+        self.warn_rows("dueFarAway", pc.greater(distance, FAR_DUE_DAYS))
+        self.warn_rows("settledBeforeIssue", pc.less(settled, issue))
+        if self.wanted.file_on is not None:
+            self.warn_rows("issueInFuture", pc.greater(issue, pa.scalar(self.wanted.file_on, pa.date32())))
 
     def _refuse_duplicates_of_items(
         self,
@@ -295,16 +288,16 @@ class Items(Columns):
         if self.has("externalId"):
             self._refuse_duplicates(external, "externalId", pc.equal(external, ""))
             return
-        key = pc.binary_join_element_wise(account, number, line_number, pc.cast(year, pa.string()), kind, "\x1f")
-        self._refuse_duplicates(key, "itemNumber", pc.or_(pc.equal(account, ""), pc.equal(number, "")))
-
-
-def _decimal_text(minor: pa.Array, exponent: pa.Array) -> pa.Array:
-    """Minor units as decimal text for the preview; only its rows are written out."""
-    values = []
-    for units, decimals in zip(
-        minor.slice(0, PREVIEW_ROWS).to_pylist(), exponent.slice(0, PREVIEW_ROWS).to_pylist(), strict=True
-    ):
-        sign, digits = ("-" if units < 0 else ""), str(abs(units)).rjust(decimals + 1, "0")
-        values.append(sign + (digits[:-decimals] + "." + digits[-decimals:] if decimals else digits))
-    return pa.array(values, pa.string())
+        # Equal keys have equal numbers: only rows whose number comes twice are compared whole.
+        twice = repeated(number)
+        if not len(twice):
+            return
+        again = pc.is_in(number, twice)
+        some = [values.filter(again) for values in (account, number, line_number, pc.cast(year, pa.string()), kind)]
+        key = pc.binary_join_element_wise(*some, "\x1f")
+        ignored = pc.or_(pc.equal(some[0], ""), pc.equal(some[1], ""))
+        key = pc.if_else(ignored, pa.scalar(None, pa.string()), key)
+        equal = pc.is_in(key, repeated(key)).to_numpy(zero_copy_only=False)
+        mask = np.zeros(self.rows, dtype=bool)
+        mask[np.flatnonzero(again.to_numpy(zero_copy_only=False))[equal]] = True
+        self.refuse(pa.array(mask), "itemNumber", "duplicateKey")

@@ -9,9 +9,30 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importer.domain.fields import ACCOUNTS, CONTACTS, FIELDS, ITEMS, Field
+from importer.domain.field import Field
+from importer.domain.fields import (
+    ACCOUNTS,
+    ALLOCATIONS,
+    ASSIGNMENTS,
+    CONTACTS,
+    COVER,
+    CREDIT_INFORMATION,
+    EXCHANGE_RATES,
+    FIELDS,
+    ITEMS,
+    ORDERS,
+    SALES,
+)
 from importer.domain.reading import RawTable
-from importer.domain.values import CURRENCIES, CURRENCY_SIGNS, day_texts, header_key, header_words, profile_dates
+from importer.domain.values import (
+    CURRENCIES,
+    CURRENCY_SIGNS,
+    DateColumn,
+    day_texts,
+    header_key,
+    header_words,
+    profile_dates,
+)
 
 CUSTOM = "custom:"
 # A header that speaks of a guess or a plan is never the fact itself: a predicted payment date must not settle an item.
@@ -20,7 +41,12 @@ _NOT_FACTS = frozenset(
     "prevue prevu previsionnelle previsionnel prognose "
     "geplant erwartet prevista previsto estimada days delay tage jours dias bucket".split()
 )
-SAMPLE = 1_000
+SAMPLE = 500
+# What may be a date at all: only such columns are looked at value by value.
+_MAYBE_DATE = (
+    r"^(\d{1,4}[-./ ]\d{1,2}[-./ ]\d{1,4}.*|\d{8}(\.0+)?|\d{5}(\.\d+)?"
+    r"|\d{1,2}[a-z]{0,2}[ ./-]*\pL{3,}\.?[ ,./-]*\d{2,4}.*|\pL{3,}\.?[ ./-]*\d{1,2}[a-z]{0,2}[ ,./-]+\d{2,4}.*)$"
+)
 
 
 @dataclass
@@ -55,12 +81,15 @@ def fingerprint(headers: list[str]) -> str:
 
 
 def contents(raw: RawTable) -> list[Content]:
-    """Looks at up to 1,000 rows spread over the file: enough to confirm a name, never used to read a value."""
+    """Looks at some 500 rows spread over the file: enough to confirm a name, never used to read a value."""
     step = max(1, raw.table.num_rows // SAMPLE)
     picks = pa.array(range(0, raw.table.num_rows, step), pa.int64())
-    return [
-        _content(raw.table.column(position).take(picks).combine_chunks()) for position in range(raw.table.num_columns)
-    ]
+    return contents_of(raw.table.take(picks))
+
+
+def contents_of(sample: pa.Table) -> list[Content]:
+    """What each column of a sample holds."""
+    return [_content(column.combine_chunks()) for column in sample.columns]
 
 
 def _content(values: pa.Array) -> Content:
@@ -74,7 +103,8 @@ def _content(values: pa.Array) -> Content:
         return pc.sum(pc.match_substring_regex(filled, pattern)).as_py() / count
 
     known = pa.array([*CURRENCIES, *CURRENCY_SIGNS])
-    dates = profile_dates(0, day_texts(filled))
+    maybe = share(_MAYBE_DATE)
+    dates = profile_dates(0, day_texts(filled)) if maybe >= 0.3 else DateColumn(0, filled)
     return Content(
         filled=count / len(values),
         dates=dates.datelike if dates.numeric + dates.other else 0.0,
@@ -194,10 +224,59 @@ def propose(kind: str, headers: list[str], found: list[Content]) -> list[Mapped]
     return mapped
 
 
+# What makes an object certain by the headers' whole names: all of the first, one of each further set, none of the last.
+_SIGNS: dict[str, tuple[set[str], tuple[set[str], ...], set[str]]] = {
+    ALLOCATIONS: ({"creditNumber", "debitNumber", "amount"}, (), {"dueOn", "openAmount"}),
+    SALES: ({"accountNumber", "month", "grossAmount"}, (), {"itemNumber", "dueOn", "insurer"}),
+    ORDERS: (
+        {"accountNumber", "orderNumber", "amount"},
+        ({"orderedOn", "deliveryOn"},),
+        {"itemNumber", "dueOn", "openAmount", "insurer"},
+    ),
+    EXCHANGE_RATES: ({"rate"}, ({"base", "quote"},), {"accountNumber", "itemNumber", "registrationNumber"}),
+    COVER: ({"insurer", "amount"}, ({"accountNumber", "registrationNumber"},), {"itemNumber"}),
+    CREDIT_INFORMATION: (
+        set(),
+        ({"score", "rating"}, {"provider", "informedOn"}, {"accountNumber", "registrationNumber"}),
+        {"itemNumber", "openAmount", "dueOn"},
+    ),
+}
+# Names that many kinds of lists have say nothing about what a list is.
+_CERTAIN = 985
+
+
+def _special(mappings: dict[str, list[Mapped]], fields: dict[str, set[str]]) -> list[str]:
+    """Objects beside items and parties that the headers speak of."""
+    certain = {
+        kind: {column.field for column in columns if column.field and column.score >= _CERTAIN}
+        for kind, columns in mappings.items()
+    }
+    # Of items only what is named as such: a column "number" or "document" is part of other lists too.
+    foreign = certain[ITEMS]
+    found = []
+    for kind, (all_of, one_of, none_of) in _SIGNS.items():
+        own = fields[kind]
+        leading = certain[kind] & (all_of | set().union(*one_of) if one_of else all_of)
+        if not all_of <= own or any(not names & own for names in one_of) or none_of & (foreign - own | own):
+            continue
+        if leading - {"accountNumber", "registrationNumber"}:
+            found.append(kind)
+    own = fields[ASSIGNMENTS]
+    wide = {column.position for column in mappings[ACCOUNTS] if column.field} - {
+        column.position for column in mappings[ASSIGNMENTS] if column.field
+    }
+    if "accountNumber" in own and own & {"collector", "salesPerson"} and not wide and not foreign & {"itemNumber"}:
+        found.append(ASSIGNMENTS)
+    return found
+
+
 def recognise(headers: list[str], found: list[Content]) -> tuple[str, dict[str, list[Mapped]]]:
     """What the rows are (empty: not recognisable) with the mapping for each object."""
     mappings = {kind: propose(kind, headers, found) for kind in FIELDS}
     fields = {kind: {column.field for column in columns if column.field} for kind, columns in mappings.items()}
+    special = _special(mappings, fields)
+    if special:
+        return (special[0] if len(special) == 1 else ""), mappings
     items, contacts = fields[ITEMS], fields[CONTACTS]
     has_amount = bool(items & {"initialAmount", "openAmount", "localAmount", "debit", "credit"})
     has_date = bool(items & {"issueOn", "dueOn", "postedOn", "baselineOn"})

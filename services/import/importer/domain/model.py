@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,8 @@ ANSWER_CODES = (
     "object",
     "mapping",
     "stockGuard",
+    "controlTotals",
+    "controlTotalsReason",
     "encoding",
     "sheet",
 )
@@ -107,6 +110,12 @@ class Remembered:
     object: str
     mapping: Mapping[str, str]
     answers: Mapping[str, str]
+    # Value by field, for every row.
+    constants: Mapping[str, str] = field(default_factory=dict)
+    # (value as written, kind, whether its amounts change their sign).
+    item_types: tuple[tuple[str, str, bool], ...] = ()
+    # Empty: by word, else by sign; REJECT; or a kind.
+    unknown_item_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,10 @@ class Wanted:
     mapping: Mapping[str, str] = field(default_factory=dict)
     answers: Mapping[str, str] = field(default_factory=dict)
     remembered: Remembered | None = None
+    # The entity's name, VAT and registration number: who must have issued the invoices of a file that says it.
+    entity_marks: tuple[str, ...] = ()
+    # Business date of the upload; None: dates are not compared with it.
+    file_on: date | None = None
 
 
 @dataclass
@@ -160,11 +173,13 @@ class Analysis:
     preview: list[dict[str, Any]]
     read: int
     rejected: int
+    # For rows that lie in a file instead of `accepted`.
+    accepted_count: int = 0
 
     @property
     def accepted_rows(self) -> int:
         """Rows that the ledger will be given."""
-        return self.accepted.num_rows if self.accepted is not None else 0
+        return self.accepted.num_rows if self.accepted is not None else self.accepted_count
 
 
 def mapping_by_header(columns: list[ColumnReport]) -> dict[str, str]:
@@ -186,6 +201,7 @@ def check_answers(answers: Mapping[str, str]) -> str:
         "twoDigitYear": ("20", "19"),
         "object": OBJECTS,
         "stockGuard": ("CONFIRM", "CANCEL"),
+        "controlTotals": ("APPLY", "CANCEL"),
     }
     for key, value in answers.items():
         code = key.partition(":")[0]

@@ -109,10 +109,14 @@ _MONTHS = {
 }
 
 _ISO = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
+# Days that exist in their month; only a 29 February is left to the slow way.
+_PLAIN_ISO = r"^((19|20)\d\d-((0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)|)$"
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})(?:\.0+)?")
 _NUMERIC = re.compile(r"(\d{1,2})([./ -])(\d{1,2})\2(\d{4}|\d{2})")
 _DAY_NAME = re.compile(r"(\d{1,2})(?:st|nd|rd|th|er)?[ ./-]*([^\W\d_]{3,})\.?[ ,./-]*(\d{4}|\d{2})")
 _NAME_DAY = re.compile(r"([^\W\d_]{3,})\.?[ ./-]*(\d{1,2})(?:st|nd|rd|th)?[ ,./-]+(\d{4}|\d{2})")
+# Days from 1899-12-30, where spreadsheets start to count, to 1904-01-01, where those of old Macs do.
+SERIAL_1904 = 1462
 _SERIAL = re.compile(r"(\d{5})(?:\.\d+)?")
 _NO_DATE = {
     "",
@@ -166,6 +170,22 @@ def header_words(header: str) -> list[str]:
     return [word for word in re.split(r"[^a-z0-9]+", text.lower()) if word]
 
 
+def lengths(values: pa.Array) -> np.ndarray:
+    """Bytes of each text, from the offsets alone."""
+    if not len(values):
+        return np.zeros(0, dtype=np.int32)
+    return np.diff(np.frombuffer(values.buffers()[1], dtype=np.int32, count=len(values) + 1, offset=4 * values.offset))
+
+
+def trimmed(values: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Without blanks around; the very same array when there are none."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    ascii_only = pc.all(pc.string_is_ascii(values), min_count=0).as_py()
+    text = pc.ascii_trim_whitespace(values) if ascii_only else pc.utf8_trim_whitespace(values)
+    return values if text.nbytes == values.nbytes else text
+
+
 # --- dates ----------------------------------------------------------------------------------------------------------
 
 
@@ -200,17 +220,25 @@ def day_texts(values: pa.ChunkedArray | pa.Array) -> pa.Array:
     """The column without times of day and blanks around, as one dictionary array."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    trimmed = pc.utf8_trim_whitespace(values)
-    encoded = trimmed.dictionary_encode()
-    if len(encoded.dictionary) and pc.any(pc.match_substring(encoded.dictionary, ":")).as_py():
-        encoded = pc.replace_substring_regex(trimmed, _TIME, "").dictionary_encode()
-    return encoded
+    encoded = values if isinstance(values, pa.DictionaryArray) else values.dictionary_encode()
+    words = encoded.dictionary
+    plain = pc.replace_substring_regex(pc.utf8_trim_whitespace(words), _TIME, "")
+    if plain.equals(words):
+        return encoded
+    # Cut per distinct value; what becomes equal shares one entry again.
+    again = plain.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(again.indices.take(encoded.indices), again.dictionary)
 
 
 def profile_dates(column: int, encoded: pa.Array) -> DateColumn:
     """Looks at every distinct value; decides nothing that siblings might decide better."""
     profile = DateColumn(column, encoded.dictionary)
     styles: dict[str, int] = {}
+    iso = pc.sum(pc.match_substring_regex(encoded.dictionary, _PLAIN_ISO), min_count=0).as_py()
+    if iso == len(encoded.dictionary):
+        profile.empty = pc.sum(pc.equal(encoded.dictionary, ""), min_count=0).as_py()
+        profile.other = iso - profile.empty
+        return profile
     for text in encoded.dictionary.to_pylist():
         if text.lower() in _NO_DATE:
             profile.empty += 1
@@ -280,7 +308,9 @@ def _day(year: int, month: int, day: int) -> dt.date | None:
         return None
 
 
-def read_day(text: str, order: str, century: str = "", serial: bool = False) -> dt.date | str | None:
+def read_day(
+    text: str, order: str, century: str = "", serial: bool = False, serial_shift: int = 0
+) -> dt.date | str | None:
     """One date. Returns the day, None for "no date" (SAP's zeros, 9999-12-31), or the code of a refusal."""
     if text.lower() in _NO_DATE:
         return None
@@ -297,7 +327,7 @@ def read_day(text: str, order: str, century: str = "", serial: bool = False) -> 
         found = _day(int(year), month, day)
     elif serial and _SERIAL.fullmatch(text):
         # Spreadsheets count days from 1899-12-30.
-        found = dt.date(1899, 12, 30) + dt.timedelta(days=int(text[:5]))
+        found = dt.date(1899, 12, 30) + dt.timedelta(days=int(text[:5]) + serial_shift)
     else:
         found = _day_without_order(text, century)
     if found is None:
@@ -306,13 +336,16 @@ def read_day(text: str, order: str, century: str = "", serial: bool = False) -> 
 
 
 def parse_dates(
-    encoded: pa.Array, order: str, century: str = "", serial: bool = False
+    encoded: pa.Array, order: str, century: str = "", serial: bool = False, serial_shift: int = 0
 ) -> tuple[pa.Array, dict[str, pa.Array]]:
     """The column as date32, nulls where there is none, and a mask per refusal code. Works per distinct value."""
+    if pc.all(pc.match_substring_regex(encoded.dictionary, _PLAIN_ISO), min_count=0).as_py():
+        plain = pc.if_else(pc.equal(encoded.dictionary, ""), pa.scalar(None, pa.string()), encoded.dictionary)
+        return plain.cast(pa.date32()).take(encoded.indices), {}
     days: list[dt.date | None] = []
     codes: list[str | None] = []
     for text in encoded.dictionary.to_pylist():
-        read = read_day(text, order, century, serial)
+        read = read_day(text, order, century, serial, serial_shift)
         days.append(read if isinstance(read, dt.date) else None)
         codes.append(read if isinstance(read, str) else None)
     column = pa.array(days, pa.date32()).take(encoded.indices)
@@ -326,6 +359,11 @@ def parse_dates(
 
 _POINT = r"^(\d{1,3}(,\d{3})+|\d+)?(\.\d*)?$"
 _COMMA = r"^(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?$"
+# Whole columns of these need no further look: the sign is certain, at most two decimals, no dress but a minus before.
+_CERTAIN = {
+    ".": r"^(-?(\d{1,15}|\d{1,3}(,\d{3}){1,4})\.\d{1,2}|-?\d{1,15}|)$",
+    ",": r"^(-?(\d{1,15}|\d{1,3}(\.\d{3}){1,4}),\d{1,2}|-?\d{1,15}|)$",
+}
 # Both signs fit and mean different amounts: one separator, three digits after it, one to three before, no leading zero.
 _EITHER = r"^[1-9]\d{0,2}[.,]\d{3}$"
 
@@ -346,13 +384,23 @@ class AmountColumn:
     examples: list[str] = field(default_factory=list)
     sign: str = ""
     decided_by: str = ""
+    only_point: int = 0
+    only_comma: int = 0
+    # Signed decimal text with a point, when the whole column is plain and has at most two decimals.
+    simple: pa.Array | None = None
 
 
-def profile_amounts(column: int, values: pa.ChunkedArray | pa.Array, native: pa.Array | None = None) -> AmountColumn:
+def profile_amounts(
+    column: int, values: pa.ChunkedArray | pa.Array, native: pa.Array | None = None, *, may_be_simple: bool = True
+) -> AmountColumn:
     """Takes the dress off the amounts and counts which decimal sign fits. `native` cells always have a point."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     count = len(values)
+    if native is None and may_be_simple:
+        simple = _simple_amounts(column, values)
+        if simple is not None:
+            return simple
     text = values
     plain = pc.match_substring_regex(values, r"^-?\d*[.,]?\d*$")
     nothing = pa.nulls(count, pa.string())
@@ -402,17 +450,66 @@ def profile_amounts(column: int, values: pa.ChunkedArray | pa.Array, native: pa.
     profile.either = pc.sum(either).as_py()
     if profile.either:
         profile.examples = list(dict.fromkeys(judged.filter(either).slice(0, 50).to_pylist()))[:3]
-    only_point = pc.sum(pc.and_(point, pc.invert(comma))).as_py()
-    only_comma = pc.sum(pc.and_(comma, pc.invert(point))).as_py()
-    if only_point > 20 * only_comma:
-        profile.sign, profile.decided_by = ".", "values"
-    elif only_comma > 20 * only_point:
-        profile.sign, profile.decided_by = ",", "values"
+    profile.only_point = pc.sum(pc.and_(point, pc.invert(comma))).as_py()
+    profile.only_comma = pc.sum(pc.and_(comma, pc.invert(point))).as_py()
+    decide_sign(profile)
     return profile
+
+
+def decide_sign(profile: AmountColumn) -> None:
+    """The decimal sign by what all values allow; a few typing errors do not turn a column round."""
+    if profile.only_point > 20 * profile.only_comma:
+        profile.sign, profile.decided_by = ".", "values"
+    elif profile.only_comma > 20 * profile.only_point:
+        profile.sign, profile.decided_by = ",", "values"
+
+
+def _simple_amounts(column: int, values: pa.Array) -> AmountColumn | None:
+    """The usual column by one pattern: all with a point, or all with a comma, as ERPs write them."""
+    sample = values.slice(0, 1000)
+    for sign, grouping in ((".", ","), (",", ".")):
+        pattern = _CERTAIN[sign]
+        if not pc.all(pc.match_substring_regex(sample, pattern), min_count=0).as_py():
+            continue
+        if not pc.all(pc.match_substring_regex(values, pattern), min_count=0).as_py():
+            continue
+        nothing = pa.nulls(len(values), pa.string())
+        profile = AmountColumn(column, values, nothing, pa.array(np.zeros(len(values), dtype=bool)), nothing)
+        separated = pc.sum(pc.match_substring(values, sign), min_count=0).as_py()
+        profile.filled = int(np.count_nonzero(lengths(values)))
+        if separated:
+            profile.sign, profile.decided_by = sign, "values"
+            profile.only_point, profile.only_comma = (separated, 0) if sign == "." else (0, separated)
+            profile.fits_point, profile.fits_comma = (
+                (profile.filled, profile.filled - separated)
+                if sign == "."
+                else (profile.filled - separated, profile.filled)
+            )
+        else:
+            profile.fits_point = profile.fits_comma = profile.filled
+            profile.sign, profile.decided_by = ".", "no separator"
+        text = values
+        if separated and pc.any(pc.match_substring(text, grouping)).as_py():
+            text = pc.replace_substring(text, grouping, "")
+        profile.simple = pc.replace_substring(text, ",", ".") if sign == "," and separated else text
+        return profile
+    return None
+
+
+def hundredths(simple: pa.Array) -> pa.Array:
+    """Plain decimal text of at most two decimals as int64 hundredths, null where empty; exact."""
+    empty = lengths(simple) == 0
+    text = pc.if_else(pa.array(empty), "0", simple) if empty.any() else simple
+    decimals = text.cast(pa.decimal128(18, 2))
+    # The low word of a 128-bit number below 10^18 is the number itself.
+    words = np.frombuffer(decimals.buffers()[1], dtype=np.int64)[2 * decimals.offset :: 2][: len(decimals)]
+    return pa.array(words, mask=empty if empty.any() else None)
 
 
 def parse_amounts(profile: AmountColumn, sign: str, native: pa.Array | None = None) -> tuple[pa.Array, pa.Array]:
     """Signed decimal text of each amount with a point (empty: no value), and a mask of what is no amount."""
+    if profile.simple is not None:
+        return profile.simple, pa.array(np.zeros(len(profile.simple), dtype=bool))
     body = profile.body
     point = _strip(body, ",", _POINT)
     if sign == ",":
@@ -488,18 +585,24 @@ def minor_units(signed: pa.Array, exponent: pa.Array) -> tuple[pa.Array, dict[st
 # --- codes and flags ------------------------------------------------------------------------------------------------
 
 
-def as_identifier(values: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, pa.Array]:
+def all_dotted(values: pa.Array) -> tuple[bool, bool]:
+    """Whether any code ends in `.0`, and whether all are whole numbers with or without it."""
+    if not pc.any(pc.ends_with(values, ".0"), min_count=0).as_py():
+        # Asked for parts of a column: another part may decide.
+        return False, pc.all(pc.match_substring_regex(values, r"^\d*$"), min_count=0).as_py()
+    return True, pc.all(pc.match_substring_regex(values, r"^(\d+(\.0)?)?$"), min_count=0).as_py()
+
+
+def as_identifier(values: pa.ChunkedArray | pa.Array, dotted: bool | None = None) -> tuple[pa.Array, pa.Array]:
     """Codes as text: `1930571429.0` loses its `.0` when the whole column is written so, `="0012"` its dress.
 
+    Args: dotted, whether the column is written so, None: by these values.
     Returns: the text and a mask of values whose digits a spreadsheet has lost (`1.93057E+09`).
     """
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    text = pc.utf8_trim_whitespace(values)
+    text = trimmed(values)
     if pc.any(pc.starts_with(text, '="')).as_py():
         text = pc.replace_substring_regex(text, r'^="([^"]*)"$', r"\1")
-    dotted = pc.ends_with(text, ".0")
-    if pc.any(dotted).as_py() and pc.all(pc.match_substring_regex(text, r"^(\d+(\.0)?)?$")).as_py():
+    if dotted if dotted is not None else all_dotted(text) == (True, True):
         text = pc.replace_substring_regex(text, r"\.0$", "")
     lost = pc.match_substring_regex(text, r"^\d[.,]\d+[eE]\+?\d+$")
     return text, lost
@@ -521,8 +624,9 @@ def currency_codes(values: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, pa.Arr
     """Upper-case ISO 4217 codes (null where empty) and a mask of the unknown ones."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    encoded = pc.utf8_upper(pc.utf8_trim_whitespace(values)).dictionary_encode()
-    codes = [CURRENCY_SIGNS.get(word, word) for word in encoded.dictionary.to_pylist()]
+    encoded = values if isinstance(values, pa.DictionaryArray) else values.dictionary_encode()
+    words = [word.strip().upper() for word in encoded.dictionary.to_pylist()]
+    codes = [CURRENCY_SIGNS.get(word, word) for word in words]
     known = [code if code in CURRENCIES else None for code in codes]
     return (
         pa.array(known, pa.string()).take(encoded.indices),

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-import pyarrow as pa
-
 from importer import domain, store
 from importer.store import BatchRow
-from importer.usecases.state import changed, fail, read_file, stock_question, work_key
-from kit import bulk, clock
-from kit.errors import Code, Refused
+from importer.usecases.planning import balance_of
+from importer.usecases.sending import Chunks, peer_of
+from importer.usecases.state import changed, fail, stock_question, with_warning
+from kit import clock
+from kit.errors import Refused
 from kit.jobs import enqueue
-from quittance.ledger.v1 import ledger_load_service_pb2 as load_pb
-from quittance.ledger.v1 import ledger_load_service_pb2_grpc as load_grpc
 
 log = logging.getLogger(__name__)
 
-CHUNK_LIMIT_BYTES = 3 * 1024 * 1024
 # How often an import looks whether the older one of its entity is through.
 TURN_PAUSE_S = 2
 COUNTS = ("created", "updated", "unchanged", "cleared", "rejected")
-# Identity of items that carry their source's own id; the profile may name the system more closely one day.
-SOURCE_SYSTEM = "file"
 
 
 def apply_import(job: Any, import_id: str, apply_round: int, turn: int = 0) -> None:
@@ -40,15 +34,7 @@ def apply_import(job: Any, import_id: str, apply_round: int, turn: int = 0) -> N
         if row is None or row.apply_round != apply_round or row.state != "APPLYING":
             return
         session.expunge(row)
-    accepted = bulk.from_ipc(read_file(job.settings, work_key(row, "accepted.arrow")))
-    if not row.chunk_bounds and accepted.num_rows:
-        row.chunk_bounds = _chunks(accepted, row.object, job.settings.chunk_rows)
-        with job.database.transaction() as session:
-            job.fence(session)
-            kept = store.batch_for_update(session, import_id)
-            assert kept is not None
-            kept.chunk_bounds = row.chunk_bounds
-    load = _Load(job, row, accepted)
+    load = _Load(job, row)
     try:
         load.run()
     except Refused as refusal:
@@ -76,6 +62,12 @@ def apply_import(job: Any, import_id: str, apply_round: int, turn: int = 0) -> N
             )
             return
         kept.state, kept.applied_at, kept.rows_per_second = "APPLIED", clock.utc_now(), 0.0
+        kept.stage = ""
+        if kept.details.get("document_count"):
+            enqueue(session, "import.documents", {"import_id": import_id}, f"{import_id}:{apply_round}")
+        passed_over = sum(load.passed_over.values())
+        if passed_over:
+            kept.details = with_warning(kept.details, "ownedHere", count=str(passed_over))
         changed(session, kept)
 
 
@@ -103,37 +95,24 @@ def _ask_about_stock(job: Any, import_id: str, apply_round: int, refusal: Refuse
         if row is None or row.apply_round != apply_round or row.state != "APPLYING":
             return
         row.details = {**row.details, "questions": [asdict(stock_question(cleared, opened))]}
-        row.state = "QUESTIONS"
+        row.state, row.stage = "QUESTIONS", ""
         changed(session, row)
-
-
-def _chunks(accepted: pa.Table, object_: str, rows: int) -> list[list[int]]:
-    """Bounds of chunks of whole accounts that fit a message; only an account too large for one is cut."""
-    key = "number" if object_ == domain.ACCOUNTS else "account_number"
-    bounds: list[list[int]] = []
-    for start, end in domain.chunk_bounds(accepted, key, rows):
-        pending = [(start, end)]
-        while pending:
-            first, last = pending.pop(0)
-            # Packed size only matters for chunks that are far larger than wanted, that is, for one huge account.
-            if last - first > 2 * rows and len(bulk.to_ipc(accepted.slice(first, last - first))) > CHUNK_LIMIT_BYTES:
-                middle = (first + last) // 2
-                pending[:0] = [(first, middle), (middle, last)]
-            else:
-                bounds.append([first, last])
-    return bounds
 
 
 class _Load:
     """One load on its way: what the ledger has committed, what is left, and the figures."""
 
-    def __init__(self, job: Any, row: BatchRow, accepted: pa.Table) -> None:
-        self.job, self.row, self.accepted = job, row, accepted
+    def __init__(self, job: Any, row: BatchRow) -> None:
+        self.job, self.row = job, row
         self.settings = job.settings
-        self.stub = load_grpc.LoadServiceStub(job.runtime.channel("ledger"))
+        self.peer = peer_of(job, row)
         self.counts: dict[str, list[int]] = {}
         self.rejects: dict[int, list[list[Any]]] = {}
         self.cleared_absent = 0
+        self.balances: list[list[Any]] = []
+        self.reopened: dict[int, int] = {}
+        # Values whose field the ERP does not own.
+        self.passed_over: dict[int, int] = {}
         self.started = time.monotonic()
         self.saved_at = 0.0
         self.rows_before = 0
@@ -164,16 +143,11 @@ class _Load:
                 pause_s = min(pause_s * 2, 5.0)
 
     def _finished(self) -> bool:
-        try:
-            reply = self.stub.GetLoad(load_pb.GetLoadRequest(load_id=self.row.import_id))
-        except Refused as refusal:
-            if refusal.code is Code.NOT_FOUND:
-                return False
-            raise
-        for progress in reply.chunks:
+        committed, finished = self.peer.committed()
+        for progress in committed:
             self._take(progress)
         self.rows_before = self._rows_done()
-        return bool(reply.finished)
+        return finished
 
     def _take(self, progress: Any) -> None:
         counts = progress.counts
@@ -184,6 +158,8 @@ class _Load:
             counts.cleared,
             counts.rejected,
         ]
+        self.reopened[progress.chunk_number] = counts.reopened
+        self.passed_over[progress.chunk_number] = progress.kept
         if progress.rejects:
             self.rejects[progress.chunk_number] = [
                 [reject.line, *domain.from_ledger(reject.field, reject.reason)] for reject in progress.rejects
@@ -192,40 +168,18 @@ class _Load:
     def _rows_done(self) -> int:
         return sum(sum(counts) for counts in self.counts.values())
 
-    def _header(self) -> load_pb.LoadHeader:
-        external = self.row.object == domain.ITEMS and self.accepted["external_id"].null_count < self.accepted.num_rows
-        return load_pb.LoadHeader(
-            load_id=self.row.import_id,
-            entity_code=self.row.entity_code,
-            mode=load_pb.LOAD_MODE_STOCK
-            if self.row.mode == "stock" and self.row.object == domain.ITEMS
-            else load_pb.LOAD_MODE_DELTA,
-            source_system=SOURCE_SYSTEM if external else "",
-            file_on=self.row.file_on.isoformat(),
-        )
-
     def _send(self) -> None:
-        method, request = {
-            domain.ITEMS: (self.stub.LoadItems, load_pb.LoadItemsRequest),
-            domain.ACCOUNTS: (self.stub.LoadAccounts, load_pb.LoadAccountsRequest),
-            domain.CONTACTS: (self.stub.LoadContacts, load_pb.LoadContactsRequest),
-        }[self.row.object]
         missing = [number for number in range(len(self.row.chunk_bounds)) if str(number) not in self.counts]
         if not missing and self.row.chunk_bounds:
             return
 
-        def requests() -> Iterator[Any]:
-            yield request(header=self._header())
-            for number in missing:
-                start, end = self.row.chunk_bounds[number]
-                rows = bulk.to_ipc(self.accepted.slice(start, end - start))
-                yield request(chunk=load_pb.LoadChunk(chunk_number=number, rows=rows))
-
-        for answer in method(requests(), timeout=self.settings.ledger_timeout_s):
-            self._take(answer.progress)
+        chunks = Chunks(self.job, self.row, missing)
+        for progress in self.peer.send(iter(chunks)):
+            self._take(progress)
             if time.monotonic() - self.saved_at > self.settings.progress_every_s:
                 self._save()
         self._save()
+        chunks.check()
 
     def _save(self) -> None:
         """Shows how far it is. The ledger's own record decides on a resume, so losing this write costs nothing."""
@@ -244,12 +198,11 @@ class _Load:
         """The figures so far, into the import's row."""
         row.chunk_counts, row.rows_done, row.cleared_absent = dict(self.counts), self._rows_done(), self.cleared_absent
         row.ledger_rejects = [reject for number in sorted(self.rejects) for reject in self.rejects[number]]
+        row.reopened, row.balances = sum(self.reopened.values()), self.balances
         row.stage_seconds = {**row.stage_seconds, "load": round(time.monotonic() - self.started, 3)}
 
     def _finish(self) -> None:
         confirm = self.row.answers.get("stockGuard") == "CONFIRM"
-        reply = self.stub.FinishLoad(
-            load_pb.FinishLoadRequest(load_id=self.row.import_id, confirm_clearing=confirm),
-            timeout=self.settings.ledger_timeout_s,
-        )
+        reply = self.peer.finish(confirm_clearing=confirm)
         self.cleared_absent = reply.cleared_absent
+        self.balances = [balance_of(balance) for balance in reply.balances]

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import threading
 import time
-from collections.abc import Iterator
-from contextvars import copy_context
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
+
+import pyarrow as pa
 
 from importer import domain, store
 from importer.domain import Analysis, Unreadable
-from importer.store import BatchRow
-from importer.usecases.deciding import begin_apply
-from importer.usecases.state import changed, fail, put_table, raw_key, read_file, stock_question, work_key
-from kit.db import Database
-
-log = logging.getLogger(__name__)
+from importer.store import BatchRow, ProfileRow
+from importer.usecases.accepted import keep_accepted, parts_of
+from importer.usecases.deciding import begin_apply, begin_plan, needs_plan
+from importer.usecases.profiles import choose_profile, remembered_of
+from importer.usecases.state import (
+    changed,
+    fail,
+    large_file,
+    put_table,
+    raw_table,
+    stock_question,
+    with_warning,
+    work_key,
+)
 
 REJECTS_SHOWN = 100
 
@@ -30,37 +36,16 @@ def read_import(job: Any, import_id: str, round_: int) -> None:
         row = store.batch_for_update(session, import_id)
         if row is None or row.round != round_ or row.state not in ("UPLOADED", "READING"):
             return
-        if row.state == "UPLOADED":
-            row.state = "READING"
+        if row.state == "UPLOADED" or row.stage != "read":
+            row.state, row.stage = "READING", "read"
             changed(session, row)
         session.expunge(row)
+    if "jemalloc" in pa.supported_memory_backends():
+        # It gives memory back; others keep what each thread once had (mimalloc: 80 MB more after a large file).
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
     started = time.monotonic()
     try:
-        with _beating(job):
-            data = read_file(job.settings, raw_key(row.sha256))
-            raw = domain.read_table(
-                data,
-                row.file_name,
-                encoding=row.answers.get("encoding", ""),
-                sheet=row.answers.get("sheet", ""),
-                limit_bytes=job.settings.upload_limit_bytes,
-            )
-            read_s = time.monotonic() - started
-            remembered, profile_id = _remembered(job.database, raw.headers, row.wanted_object)
-            analysis = domain.analyse(
-                raw,
-                domain.Wanted(
-                    entity_code=row.entity_code,
-                    entity_currency=row.entity_currency,
-                    object=row.wanted_object,
-                    mapping=row.mapping,
-                    answers=row.answers,
-                    remembered=remembered,
-                ),
-            )
-            if analysis.accepted is not None:
-                put_table(job.settings, work_key(row, "accepted.arrow"), analysis.accepted)
-            put_table(job.settings, work_key(row, "rejects.arrow"), analysis.rejects)
+        found = _read(job, row)
     except Unreadable as refusal:
         with job.database.transaction() as session:
             job.fence(session)
@@ -68,17 +53,23 @@ def read_import(job: Any, import_id: str, round_: int) -> None:
             if row is not None and row.round == round_ and row.state == "READING":
                 fail(session, row, refusal.code, **refusal.values)
         return
-    validate_s = time.monotonic() - started - read_s
+    validate_s = time.monotonic() - started - found.read_s
     with job.database.transaction() as session:
         job.fence(session)
         row = store.batch_for_update(session, import_id)
         if row is None or row.round != round_ or row.state != "READING":
             return
-        _keep_reading(row, analysis, raw, profile_id)
-        row.stage_seconds = {**row.stage_seconds, "read": round(read_s, 3), "validate": round(validate_s, 3)}
+        _keep_reading(row, found)
+        twin = store.applied_twin(session, row)
+        if twin:
+            row.details = with_warning(row.details, "sameFile", name=twin)
+        row.stage_seconds = {**row.stage_seconds, "read": round(found.read_s, 3), "validate": round(validate_s, 3)}
+        row.stage, row.stage_rows, row.plan = "", 0, {}
         if row.details["questions"]:
             row.state = "QUESTIONS"
             changed(session, row)
+        elif needs_plan(row):
+            begin_plan(session, row)
         elif row.apply:
             begin_apply(session, row)
         else:
@@ -86,24 +77,86 @@ def read_import(job: Any, import_id: str, round_: int) -> None:
             changed(session, row)
 
 
-def _remembered(database: Database, headers: list[str], wanted: str) -> tuple[domain.Remembered | None, str | None]:
-    with database.transaction() as session:
-        profile = store.profile_by_fingerprint(session, domain.fingerprint(headers), wanted)
-        if profile is None:
-            return None, None
-        return domain.Remembered(profile.object, profile.mapping, profile.answers), profile.profile_id
+@dataclass
+class _Read:
+    """What a reading found; `raw` is the whole file, or the first part of a large one."""
+
+    raw: domain.RawTable
+    profile: ProfileRow | None
+    analysis: Analysis
+    chunk_bounds: list[list[int]]
+    has_external_ids: bool
+    read_s: float
 
 
-def _keep_reading(row: BatchRow, analysis: Analysis, raw: domain.RawTable, profile_id: str | None) -> None:
+def _read(job: Any, row: BatchRow) -> _Read:
+    """Reads and validates the file, in parts where that is possible; keeps accepted and refused rows as files."""
+    started = time.monotonic()
+    with large_file(job.settings, row) as large:
+        if large is not None and large.raw is not None:
+            profile, wanted = _wanted(job, row, large.raw.headers)
+            read_s = time.monotonic() - started
+            # Constants of a profile stand in the table, and the parts do not have them.
+            has_constants = wanted.remembered is not None and bool(wanted.remembered.constants)
+            done = None if has_constants else domain.analyse_large(large, wanted)
+            if done is not None:
+                analysis, path = done
+                bounds = keep_accepted(job.settings, row, analysis.object, parts_of(path))
+                put_table(job.settings, work_key(row, "rejects.arrow"), analysis.rejects)
+                return _Read(large.raw, profile, analysis, bounds, False, read_s)
+    raw = raw_table(job.settings, row)
+    read_s = time.monotonic() - started
+    profile, wanted = _wanted(job, row, raw.headers)
+    analysis, raw = domain.analyse_with_profile(raw, wanted)
+    bounds, has_external_ids = [], False
+    if analysis.accepted is not None:
+        bounds = keep_accepted(job.settings, row, analysis.object, [analysis.accepted])
+        has_external_ids = analysis.object == domain.ITEMS and _any(analysis.accepted, "external_id")
+    put_table(job.settings, work_key(row, "rejects.arrow"), analysis.rejects)
+    return _Read(raw, profile, analysis, bounds, has_external_ids, read_s)
+
+
+def _any(table: pa.Table, column: str) -> bool:
+    return bool(table[column].null_count < table.num_rows)
+
+
+def _wanted(job: Any, row: BatchRow, headers: Sequence[str]) -> tuple[ProfileRow | None, domain.Wanted]:
+    """The profile that reads a file of these headers, and all that is known beside the file."""
+    with job.database.transaction() as session:
+        profile = choose_profile(session, row, list(headers))
+        entity = store.entity(session, row.entity_code)
+        marks = (entity.name,) if entity is not None else ()
+    return profile, domain.Wanted(
+        entity_code=row.entity_code,
+        entity_currency=row.entity_currency,
+        object=row.wanted_object,
+        mapping=row.mapping,
+        answers=row.answers,
+        file_on=row.file_on,
+        remembered=remembered_of(profile) if profile is not None else None,
+        entity_marks=marks,
+    )
+
+
+def _keep_reading(row: BatchRow, found: _Read) -> None:
+    analysis, raw, profile = found.analysis, found.raw, found.profile
     headers = raw.headers
+    if profile is not None and profile.mode and not row.mode_given:
+        row.mode = profile.mode
+    row.source_system = profile.source_system if profile is not None else ""
+    row.profile_version = profile.version if profile is not None else 0
     questions = [asdict(question) for question in analysis.questions]
     empty_stock = row.mode == "stock" and analysis.object == domain.ITEMS and analysis.accepted_rows == 0
     if empty_stock and not questions and row.answers.get("stockGuard") != "CONFIRM":
         # A complete list without one valid row would clear everything: never without a person's word.
         questions.append(asdict(stock_question("all", "the entity's")))
-    row.object, row.fingerprint, row.profile_id = analysis.object, analysis.fingerprint, profile_id
+    row.object, row.fingerprint, row.profile_id = (
+        analysis.object,
+        analysis.fingerprint,
+        profile.profile_id if profile else None,
+    )
     row.read_count, row.accepted_count, row.rejected_count = analysis.read, analysis.accepted_rows, analysis.rejected
-    row.chunk_bounds, row.chunk_counts, row.ledger_rejects, row.rows_done = [], {}, [], 0
+    row.chunk_bounds, row.chunk_counts, row.ledger_rejects, row.rows_done = found.chunk_bounds, {}, [], 0
     row.details = {
         "questions": questions,
         "columns": [
@@ -120,26 +173,6 @@ def _keep_reading(row: BatchRow, analysis: Analysis, raw: domain.RawTable, profi
         "encoding": raw.encoding,
         "delimiter": raw.delimiter,
         "header_line": raw.header_line,
+        "external_ids": found.has_external_ids,
+        "document_count": len(raw.documents),
     }
-
-
-@contextlib.contextmanager
-def _beating(job: Any) -> Iterator[None]:
-    """Keeps the job's lease alive while one long computation runs."""
-    done = threading.Event()
-    interval_s = max(job.settings.job_lease_s / 4, 1.0)
-
-    def beat() -> None:
-        while not done.wait(interval_s):
-            try:
-                job.heartbeat()
-            except Exception as error:  # noqa: BLE001 - the fence at the end decides whether the work still counts
-                log.warning("import: lease not renewed: %s", error)
-
-    thread = threading.Thread(target=copy_context().run, args=(beat,), name="import-beat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

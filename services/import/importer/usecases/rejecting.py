@@ -12,7 +12,7 @@ import pyarrow.csv as pacsv
 
 from importer import domain
 from importer.store import BatchRow
-from importer.usecases.state import raw_key, read_file, work_key
+from importer.usecases.state import large_file, raw_table, read_file, work_key
 from kit import bulk
 
 
@@ -40,17 +40,11 @@ def rejects_csv(settings: Any, row: BatchRow, language: str = "en") -> Iterator[
         table = pa.concat_tables([table, ledger]).sort_by("line")
     yield b"\xef\xbb\xbf"
     if table.num_rows:
-        raw = domain.read_table(
-            read_file(settings, raw_key(row.sha256)),
-            row.file_name,
-            encoding=row.answers.get("encoding", ""),
-            sheet=row.answers.get("sheet", ""),
-            limit_bytes=settings.upload_limit_bytes,
-        )
-        at = pc.index_in(table["line"], raw.lines)
-        for position in range(raw.table.num_columns):
-            values = pc.fill_null(raw.table.column(position).take(at), "")
-            name = raw.headers[position] or f"#{position}"
+        headers, cells, found = _rows_at(settings, row, table["line"])
+        at = pc.index_in(table["line"], found)
+        for position, header in enumerate(headers):
+            values = pc.fill_null(cells.column(position).take(at), "")
+            name = header or f"#{position}"
             table = table.append_column(name if name not in table.column_names else f"{name} (#{position})", values)
     for place in range(1, table.num_columns):
         column = pc.replace_substring_regex(table.column(place), r"^([=+\-@\t\r].*)", r"'\1")
@@ -60,3 +54,15 @@ def rejects_csv(settings: Any, row: BatchRow, language: str = "en") -> Iterator[
     data = sink.getvalue()
     for start in range(0, len(data), 256 * 1024):
         yield data[start : start + 256 * 1024]
+
+
+def _rows_at(settings: Any, row: BatchRow, lines: pa.ChunkedArray) -> tuple[list[str], pa.Table, pa.Array]:
+    """Headers, and at least the rows of these lines as the file wrote them, with the line of each."""
+    with large_file(settings, row) as large:
+        if large is not None and large.raw is not None:
+            wanted = lines.unique()
+            parts = [batch.filter(pc.is_in(batch.column("line"), wanted)) for batch in large.batches()]
+            table = pa.Table.from_batches(parts)
+            return large.raw.headers, table, table["line"].combine_chunks()
+    raw = raw_table(settings, row)
+    return raw.headers, raw.table, raw.lines

@@ -1,4 +1,5 @@
 -- The summaries of accounts are those of their open items.
+-- fr: Les soldes des comptes sont ceux de leurs pièces ouvertes.
 SELECT coalesce(i.account_id, b.account_id) AS account_id, coalesce(i.currency, b.currency) AS currency,
     i.open_minor, b.open_minor AS kept_open_minor, i.credits_minor, b.credits_minor AS kept_credits_minor,
     i.item_count, b.item_count AS kept_item_count

@@ -1,4 +1,5 @@
 -- Each spelling of an account's name is counted as often as items carry it, and the most frequent one is the name.
+-- fr: Chaque graphie du nom d'un compte est comptée aussi souvent que des pièces la portent, et la plus fréquente est le nom.
 SELECT coalesce(i.account_id, n.account_id) AS account_id, coalesce(i.name, n.name) AS name, i.item_count,
     n.item_count AS kept_item_count
 FROM (

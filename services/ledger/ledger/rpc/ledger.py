@@ -1,7 +1,5 @@
 """LedgerService: entities, accounts, contacts, items and holds."""
 
-from datetime import date
-
 from sqlalchemy.orm import Session
 
 from kit.clock import business_today
@@ -10,8 +8,10 @@ from kit.errors import Code, Refused
 from kit.idempotency import once
 from ledger import usecases
 from ledger.rpc.translate import (
+    account_of,
     account_to_proto,
     change_to_proto,
+    contact_choices,
     contact_to_proto,
     entity_to_proto,
     hold_to_proto,
@@ -21,8 +21,7 @@ from ledger.rpc.translate import (
     read_day,
     source_of,
 )
-from ledger.store import queries
-from ledger.store.tables import EntityRow
+from ledger.store import groups, merging, queries
 from quittance.ledger.v1 import account_pb2, item_pb2
 from quittance.ledger.v1 import ledger_service_pb2 as pb
 from quittance.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
@@ -74,7 +73,9 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
         """Accounts with their balances."""
         today = business_today()
         with self._database.transaction() as session:
-            rows, token, total = queries.list_accounts(session, page_of(request), request.query, today)
+            rows, token, total = queries.list_accounts(
+                session, page_of(request), request.query, today, groups.conditions(session, request.filter)
+            )
             balances = queries.balances(session, [row[0].account_id for row in rows], today)
         return pb.ListAccountsResponse(
             accounts=[account_to_proto(row, balances.get(row[0].account_id, ())) for row in rows],
@@ -82,17 +83,10 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
             total_size=total,
         )
 
-    def _account(self, session: Session, account_id: str, today: date) -> tuple[account_pb2.Account, EntityRow]:
-        row = queries.account(session, account_id)
-        if row is None:
-            raise Refused(Code.NOT_FOUND, "ACCOUNT_UNKNOWN", "there is no such account", account_id=account_id)
-        balances = queries.balances(session, [account_id], today).get(row[0].account_id, ())
-        return account_to_proto(row, balances, queries.contacts(session, account_id)), row[1]
-
     def GetAccount(self, request, context):
         """One account with its contacts."""
         with self._database.transaction() as session:
-            account, _ = self._account(session, request.account_id, business_today())
+            account, _ = account_of(session, request.account_id, business_today())
         return pb.GetAccountResponse(account=account)
 
     def UpdateAccount(self, request, context):
@@ -107,8 +101,10 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
                 language=request.language if request.HasField("language") else None,
                 groups=list(request.groups),
                 custom_fields=dict(request.custom_fields),
+                remove_groups=list(request.remove_groups),
+                pinned_comment=request.pinned_comment if request.HasField("pinned_comment") else None,
             )
-            account, _ = self._account(session, request.account_id, today)
+            account, _ = account_of(session, merging.surviving(session, request.account_id), today)
         return pb.UpdateAccountResponse(account=account)
 
     def CreateContact(self, request, context):
@@ -122,8 +118,12 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
                 name=request.name.strip(),
                 email=request.email.strip(),
                 phone=request.phone.strip(),
-                role=account_pb2.ContactRole.Name(role).removeprefix("CONTACT_ROLE_"),
                 language=request.language,
+                **{
+                    "role": account_pb2.ContactRole.Name(role).removeprefix("CONTACT_ROLE_"),
+                    **contact_choices(request),
+                    **({"item_ids": list(request.item_ids)} if request.item_ids else {}),
+                },
             )
             row = queries.contact(session, contact_id)
             assert row is not None, "it was written just now"
@@ -138,10 +138,15 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
             return pb.MarkContactResponse(contact=contact_to_proto(row))
 
     def ListItems(self, request, context):
-        """Items with their sums per currency."""
+        """Items with their sums per currency. Refuses: NOT_FOUND ACCOUNT_UNKNOWN."""
         today = business_today()
         with self._database.transaction() as session:
             page = queries.list_items(session, request.account_id, page_of(request), today)
+            # Nothing found may mean that there is no such account (in this tenant, within this caller's scope).
+            if request.account_id and not page.total_size and queries.account(session, request.account_id) is None:
+                raise Refused(
+                    Code.NOT_FOUND, "ACCOUNT_UNKNOWN", "there is no such account", account_id=request.account_id
+                )
             items = items_of(session, page.rows, today)
         return pb.ListItemsResponse(
             items=items,
@@ -176,9 +181,15 @@ class LedgerRpc(pb_grpc.LedgerServiceServicer):
         """What is true of an account this moment, read in one snapshot."""
         today = business_today()
         with self._database.transaction(isolation="REPEATABLE READ") as session:
-            account, entity = self._account(session, request.account_id, today)
+            # What was asked of an account before it was merged is true of the one it is now.
+            account_id = merging.surviving(session, request.account_id)
+            account, entity = account_of(session, account_id, today)
             rows = queries.items_of_account(
-                session, request.account_id, list(request.item_ids), today, LOOK_AGAIN_MAX_ITEMS
+                session,
+                [account_id, *account.grouped_account_ids],
+                list(request.item_ids),
+                today,
+                LOOK_AGAIN_MAX_ITEMS,
             )
             return pb.LookAgainResponse(
                 account=account, entity=entity_to_proto(entity), items=items_of(session, rows, today)

@@ -1,7 +1,8 @@
 """LoadService: rows from import, as Arrow."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
+from itertools import chain
 from typing import Any
 
 from kit.clock import business_today
@@ -9,8 +10,8 @@ from kit.context import current_tenant
 from kit.db import Database
 from kit.errors import Code, Refused
 from kit.outbox import position
-from ledger import usecases
-from ledger.rpc.translate import progress_to_proto, read_day
+from ledger import domain, usecases
+from ledger.rpc.translate import effect_to_proto, progress_to_proto, read_day
 from ledger.store.tables import LoadChunkRow
 from quittance.ledger.v1 import ledger_load_service_pb2 as load_pb
 from quittance.ledger.v1 import ledger_load_service_pb2_grpc as load_grpc
@@ -37,6 +38,17 @@ class LoadRpc(load_grpc.LoadServiceServicer):
         for progress in self._load("CONTACTS", request_iterator):
             yield load_pb.LoadContactsResponse(progress=progress)
 
+    def LoadRows(self, request_iterator, context):
+        """Merges rows of the object that the header names chunk by chunk."""
+        first = next(request_iterator, None)
+        named = load_pb.LoadObject.Name(first.header.object) if first is not None else ""
+        load_object = named.removeprefix("LOAD_OBJECT_")
+        if load_object not in domain.ROW_OBJECTS:
+            wrong = {"header.object": "must say what the rows are"}
+            raise Refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS", "these rows have no object", wrong)
+        for progress in self._load(load_object, chain([first], request_iterator)):
+            yield load_pb.LoadRowsResponse(progress=progress)
+
     def _load(self, load_object: str, requests: Iterator[Any]) -> Iterator[load_pb.LoadProgress]:
         today = business_today()
         first = next(requests, None)
@@ -52,14 +64,19 @@ class LoadRpc(load_grpc.LoadServiceServicer):
         )
         # A file without rows is a load too: its end decides what its emptiness means.
         self._database.retrying(lambda session: usecases.open_load(session, header, today))
-        for request in requests:
-            if not request.HasField("chunk"):
-                raise Refused(Code.INVALID_ARGUMENT, "LOAD_SCHEMA", "every message after the first is a chunk")
-            yield progress_to_proto(self._chunk(header, load_object, request.chunk, today))
+        for number, chunk in usecases.prepare_ahead(header, load_object, _chunks(requests)):
+            yield progress_to_proto(self._chunk(header, load_object, number, chunk, today))
 
-    def _chunk(self, header: usecases.LoadHeader, load_object: str, chunk: Any, today: date) -> LoadChunkRow:
+    def _chunk(
+        self,
+        header: usecases.LoadHeader,
+        load_object: str,
+        number: int,
+        chunk: Callable[[], usecases.Chunk],
+        today: date,
+    ) -> LoadChunkRow:
         return self._database.retrying(
-            lambda session: usecases.load_chunk(session, header, load_object, chunk.chunk_number, chunk.rows, today)
+            lambda session: usecases.load_chunk(session, header, load_object, number, chunk, today)
         )
 
     def GetLoad(self, request, context):
@@ -85,4 +102,32 @@ class LoadRpc(load_grpc.LoadServiceServicer):
         )
         with self._database.transaction() as session:
             number = position(session, current_tenant())
-        return load_pb.FinishLoadResponse(cleared_absent=end.cleared_absent, open_items=end.open_items, position=number)
+        return load_pb.FinishLoadResponse(
+            cleared_absent=end.cleared_absent,
+            open_items=end.open_items,
+            position=number,
+            balances=[load_pb.LoadBalance(**balance) for balance in end.balances],
+            absent=[effect_to_proto(effect) for effect in end.absent],
+        )
+
+    def RollBackLoad(self, request, context):
+        """Takes a load back."""
+        done = self._database.retrying(
+            lambda session: usecases.roll_back_load(
+                session, request.load_id, plan_only=request.plan_only, today=business_today()
+            )
+        )
+        return load_pb.RollBackLoadResponse(
+            closed=done.closed,
+            restored=done.restored,
+            holds_changed=done.holds_changed,
+            balances=[load_pb.LoadBalance(**balance) for balance in done.balances],
+        )
+
+
+def _chunks(requests: Iterator[Any]) -> Iterator[tuple[int, bytes]]:
+    """Number and rows of every message after the header."""
+    for request in requests:
+        if not request.HasField("chunk"):
+            raise Refused(Code.INVALID_ARGUMENT, "LOAD_SCHEMA", "every message after the first is a chunk")
+        yield request.chunk.chunk_number, request.chunk.rows

@@ -1,15 +1,16 @@
 """Rows of the store as messages of the contract, and back."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from kit.errors import Code, Refused
 from ledger import usecases
-from ledger.store import queries
+from ledger.store import merging, queries, saying
 from ledger.store.tables import ContactRow, EntityRow, HoldRow, ItemChangeRow, LoadChunkRow
 from quittance.common.v1 import money_pb2
 from quittance.ledger.v1 import account_pb2, item_pb2
@@ -36,16 +37,7 @@ def text_fields(values: dict[str, Any]) -> dict[str, str]:
 
 def entity_to_proto(row: EntityRow) -> account_pb2.Entity:
     """An entity as the contract has it."""
-    return account_pb2.Entity(
-        entity_id=row.entity_id,
-        code=row.code,
-        name=row.name,
-        country=row.country,
-        currency=row.currency,
-        time_zone=row.time_zone,
-        language=row.language,
-        version=row.version,
-    )
+    return saying.entity_message(row)
 
 
 def contact_to_proto(row: ContactRow) -> account_pb2.Contact:
@@ -60,7 +52,34 @@ def contact_to_proto(row: ContactRow) -> account_pb2.Contact:
         language=row.language,
         valid=row.valid,
         invalid_reason=row.invalid_reason,
+        roles=[account_pb2.ContactRole.Value(f"CONTACT_ROLE_{role}") for role in (row.role, *row.more_roles)],
+        channels=[account_pb2.ContactChannel.Value(f"CONTACT_CHANNEL_{channel}") for channel in row.channels],
+        preferred_channel=account_pb2.ContactChannel.Value(f"CONTACT_CHANNEL_{row.preferred_channel or 'UNSPECIFIED'}"),
+        scope=account_pb2.ContactScope.Value(f"CONTACT_SCOPE_{row.scope}"),
+        item_ids=row.item_ids,
+        recipient=account_pb2.ContactRecipient.Value(f"CONTACT_RECIPIENT_{row.recipient}"),
     )
+
+
+def contact_choices(request: Any) -> dict[str, Any]:
+    """What a request says of a contact's roles, channels, scope and place, as columns; what it does not say is left
+    out."""
+    found: dict[str, Any] = {}
+    roles = [account_pb2.ContactRole.Name(role).removeprefix("CONTACT_ROLE_") for role in request.roles if role]
+    if roles:
+        found["role"], found["more_roles"] = roles[0], list(dict.fromkeys(roles[1:]))
+        found["more_roles"] = [role for role in found["more_roles"] if role != roles[0]]
+    channels = [account_pb2.ContactChannel.Name(channel) for channel in request.channels if channel]
+    if channels:
+        found["channels"] = list(dict.fromkeys(name.removeprefix("CONTACT_CHANNEL_") for name in channels))
+    if request.preferred_channel:
+        name = account_pb2.ContactChannel.Name(request.preferred_channel)
+        found["preferred_channel"] = name.removeprefix("CONTACT_CHANNEL_")
+    if request.scope:
+        found["scope"] = account_pb2.ContactScope.Name(request.scope).removeprefix("CONTACT_SCOPE_")
+    if request.recipient:
+        found["recipient"] = account_pb2.ContactRecipient.Name(request.recipient).removeprefix("CONTACT_RECIPIENT_")
+    return found
 
 
 def account_to_proto(row: Row, balances: Sequence[Row], contacts: Sequence[ContactRow] = ()) -> account_pb2.Account:
@@ -86,19 +105,39 @@ def account_to_proto(row: Row, balances: Sequence[Row], contacts: Sequence[Conta
         oldest_due_on=iso_day(account.oldest_due_on),
         contacts=[contact_to_proto(contact) for contact in contacts],
         version=account.version,
+        merged_into_id=account.merged_into_id or "",
+        master_account_id=account.master_account_id or "",
+        pinned_comment=account.pinned_comment,
+        balances=[balance_to_proto(balance) for balance in balances],
     )
     message.changed_at.FromDatetime(account.changed_at)
-    for balance in balances:
-        message.balances.add(
-            currency=balance.currency,
-            open=money(balance.currency, balance.open_minor),
-            overdue=money(balance.currency, balance.overdue_minor),
-            credits=money(balance.currency, balance.credits_minor),
-            held=money(balance.currency, balance.held_minor),
-            collectable_overdue=money(balance.currency, balance.collectable_overdue_minor),
-            item_count=balance.item_count,
-        )
     return message
+
+
+def balance_to_proto(balance: Any) -> account_pb2.AccountBalance:
+    """What is owed in one currency as the contract has it."""
+    return account_pb2.AccountBalance(
+        currency=balance.currency,
+        open=money(balance.currency, balance.open_minor),
+        overdue=money(balance.currency, balance.overdue_minor),
+        credits=money(balance.currency, balance.credits_minor),
+        held=money(balance.currency, balance.held_minor),
+        collectable_overdue=money(balance.currency, balance.collectable_overdue_minor),
+        item_count=balance.item_count,
+    )
+
+
+def account_of(session: Session, account_id: str, today: date) -> tuple[account_pb2.Account, EntityRow]:
+    """An account with its contacts and the accounts collected through it, and its entity. Refuses: NOT_FOUND
+    ACCOUNT_UNKNOWN."""
+    row = queries.account(session, account_id)
+    if row is None:
+        raise Refused(Code.NOT_FOUND, "ACCOUNT_UNKNOWN", "there is no such account", account_id=account_id)
+    account_id = row[0].account_id
+    balances = queries.balances(session, [account_id], today).get(account_id, ())
+    message = account_to_proto(row, balances, queries.contacts(session, account_id))
+    message.grouped_account_ids.extend(merging.grouped_under(session, [account_id]))
+    return message, row[1]
 
 
 def hold_to_proto(row: HoldRow, currency: str, today: date) -> item_pb2.Hold:
@@ -162,6 +201,12 @@ def change_to_proto(row: ItemChangeRow, currency: str) -> item_pb2.ItemChange:
     return message
 
 
+def effect_to_proto(effect: Mapping[str, Any]) -> load_pb.RowEffect:
+    """What a row does to the books (store.plans.effects), as the contract has it."""
+    changes = [load_pb.FieldChange(**change) for change in effect["changes"]]
+    return load_pb.RowEffect(**{**effect, "changes": changes})
+
+
 def progress_to_proto(row: LoadChunkRow) -> load_pb.LoadProgress:
     """What a chunk did, as the contract has it."""
     return load_pb.LoadProgress(
@@ -172,8 +217,11 @@ def progress_to_proto(row: LoadChunkRow) -> load_pb.LoadProgress:
             unchanged=row.unchanged,
             cleared=row.cleared,
             rejected=row.rejected,
+            reopened=row.reopened,
         ),
         rejects=[load_pb.RowReject(**reject) for reject in row.rejects],
+        effects=[effect_to_proto(effect) for effect in row.effects],
+        kept=row.kept or 0,
     )
 
 

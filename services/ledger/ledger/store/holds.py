@@ -28,12 +28,12 @@ def lock_account(session: Session, account_id: str) -> tuple[AccountRow, EntityR
     return None if row is None else (row[0], row[1])
 
 
-def lock_items(session: Session, account_id: str, item_ids: Sequence[str]) -> list[ItemRow]:
-    """Those of the items that are the account's, locked in the order of their ids."""
+def lock_items(session: Session, account_ids: Sequence[str], item_ids: Sequence[str]) -> list[ItemRow]:
+    """Those of the items that are of these accounts, locked in the order of their ids."""
     return list(
         session.scalars(
             select(ItemRow)
-            .where(ItemRow.account_id == account_id, ItemRow.item_id.in_(item_ids))
+            .where(ItemRow.account_id.in_(account_ids), ItemRow.item_id.in_(item_ids))
             .order_by(ItemRow.item_id)
             .with_for_update()
             .execution_options(populate_existing=True)
@@ -196,3 +196,38 @@ def begin(session: Session, account_ids: Sequence[str], today: date) -> None:
         .values(begun=True)
         .execution_options(synchronize_session=False)
     )
+
+
+def visible(session: Session, hold_id: str) -> tuple[HoldRow, str, EntityRow] | None:
+    """A hold, the currency of its item and its entity, whatever the caller may see."""
+    row = session.execute(
+        select(HoldRow, ItemRow.currency, EntityRow)
+        .join(ItemRow, ItemRow.item_id == HoldRow.item_id)
+        .join(EntityRow, EntityRow.entity_id == ItemRow.entity_id)
+        .where(HoldRow.hold_id == hold_id)
+        .execution_options(populate_existing=True)
+    ).first()
+    return None if row is None else (row[0], row[1], row[2])
+
+
+def history(session: Session, hold_id: str) -> Sequence[HoldChangeRow]:
+    """The history of a hold, oldest first."""
+    return session.scalars(
+        select(HoldChangeRow).where(HoldChangeRow.hold_id == hold_id).order_by(HoldChangeRow.sequence)
+    ).all()
+
+
+def revise(session: Session, hold: HoldRow, *, until_on: date | None, review_on: date | None, reason: str) -> None:
+    """Changes the days and the reason of an active hold, and its history."""
+    hold.until_on, hold.review_on, hold.reason = until_on, review_on, reason
+    last = session.execute(
+        select(func.max(HoldChangeRow.sequence)).where(HoldChangeRow.hold_id == hold.hold_id)
+    ).scalar_one()
+    session.add(
+        HoldChangeRow(
+            hold_id=hold.hold_id, sequence=last + 1, what="CHANGED", amount_minor=hold.amount_minor, reason=reason,
+            actor=context.current_caller().actor, recorded_at=func.clock_timestamp(), until_on=until_on,
+            review_on=review_on,
+        )
+    )  # fmt: skip
+    session.flush()

@@ -5,6 +5,7 @@ account), merged (one line per row: what is known, what comes, what that does), 
 touched (accounts something happened to).
 """
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -13,9 +14,11 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from kit import bulk, context
+from ledger.store import undo
 
 REJECTS_MAX = 1000
-_TEMPORARY = ("load_row", "account_of", "merged", "later_change", "touched", "held_key")
+_NO_ITEMS = "(SELECT CAST(NULL AS uuid) AS item_id WHERE false) AS none"
+_TEMPORARY = ("load_row", "account_of", "merged", "later_change", "touched", "held_key", "held_account")
 
 # What a row may change of an item that is known: merged's column to items' column is the same name.
 _COMPARED = (
@@ -51,12 +54,7 @@ def stage_items(session: Session, rows: pa.Table) -> None:
 
 def stage(session: Session, rows: pa.Table, analyzed: str) -> None:
     """Makes load_row of a table; analyzed names the columns that joins ask about."""
-    types = {"int32": "integer", "int64": "bigint", "date32[day]": "date", "string": "text"}
-    columns = ", ".join(f"{field.name} {types[str(field.type)]}" for field in rows.schema)
-    session.execute(text(f"CREATE TEMP TABLE load_row ({columns}) ON COMMIT DROP"))
-    bulk.copy_in_arrow(session, "pg_temp.load_row", rows)
-    # Only what the joins ask about: sampling every column costs more than it tells.
-    session.execute(text(f"ANALYZE load_row ({analyzed})"))
+    bulk.stage(session, "load_row", rows, analyzed)
 
 
 # One look into a unique index per row (LIMIT keeps the planner from reading all items of the tenant instead); none for
@@ -72,14 +70,25 @@ LEFT JOIN LATERAL (SELECT * FROM items AS i WHERE i.entity_id = :entity AND i.so
 _KNOWN = (
     "item_id", "account_id", "currency", "open_minor", "initial_minor", "issue_on", "due_on", "posted_on", "settled_on",
     "number", "line_number", "kind", "fiscal_year", "order_number", "reference", "text", "account_name",
-    "custom_fields", "change_count", "version",
+    "custom_fields", "change_count", "version", "issued_minor", "issued_on",
 )  # fmt: skip
 # Of what is known, merged keeps only what the writing of the books asks for.
-_KEPT = ("item_id", "open_minor", "initial_minor", "issue_on", "settled_on", "account_name", "change_count", "version")
+_KEPT = (
+    "item_id", "open_minor", "initial_minor", "issue_on", "settled_on", "account_name", "change_count", "version",
+    "issued_minor", "issued_on",
+)  # fmt: skip
 _MERGED = (
     "line", "account_id", "item_id", "field", "reason", *_COMPARED, "currency", "external_id", "payment_terms",
-    "clearing_cause", *(f"old_{column}" for column in _KEPT),
+    "clearing_cause", "came_as_id", *(f"old_{column}" for column in _KEPT),
 )  # fmt: skip
+
+
+# Rows of two numbers may be of one account: the same item under both is as bad as twice under one.
+_REFUSE_TWICE = """
+UPDATE merged SET effect = 'rejected', field = 'number', reason = 'DUPLICATE_KEY' WHERE line IN (
+    SELECT line FROM (SELECT line, count(*) OVER (PARTITION BY account_id, number, line_number, fiscal_year, kind) AS n
+        FROM merged WHERE effect <> 'rejected' AND external_id IS NULL) AS keyed WHERE n > 1)
+"""
 
 
 def merge_items(
@@ -94,7 +103,8 @@ def merge_items(
         session,
         """
 CREATE TEMP TABLE account_of ON COMMIT DROP AS
-SELECT n.account_number, coalesce(a.account_id, ledger_new_id()) AS account_id,
+SELECT n.account_number, coalesce(a.merged_into_id, a.account_id, ledger_new_id()) AS account_id,
+    CASE WHEN a.merged_into_id IS NOT NULL THEN a.account_id END AS came_as_id,
     CASE WHEN a.account_id IS NULL THEN ledger_new_id() END AS new_legal_unit_id
 FROM (SELECT DISTINCT account_number FROM load_row WHERE account_number IS NOT NULL) AS n
 LEFT JOIN accounts AS a ON a.entity_id = :entity AND a.number = n.account_number
@@ -158,9 +168,9 @@ FROM (SELECT k.line, k.account_id, coalesce(k.old_item_id, ledger_new_id()) AS i
     coalesce(k.text, k.old_text, '') AS text,
     coalesce(nullif(k.account_name, ''), k.old_account_name, '') AS account_name,
     coalesce(k.new_custom_fields, k.old_custom_fields, '{{}}') AS custom_fields,
-    k.payment_terms, CAST(NULL AS text) AS clearing_cause,
+    k.payment_terms, CAST(NULL AS text) AS clearing_cause, k.came_as_id,
     {", ".join(f"k.old_{column}" for column in _KNOWN)}
-    FROM (SELECT r.*, a.account_id, {custom} AS new_custom_fields, {is_bad_json} AS bad_json,
+    FROM (SELECT r.*, a.account_id, a.came_as_id, {custom} AS new_custom_fields, {is_bad_json} AS bad_json,
     {old}
     FROM load_row AS r LEFT JOIN account_of AS a ON a.account_number = r.account_number
     {"".join(joins)}) AS k
@@ -170,6 +180,8 @@ FROM (SELECT k.line, k.account_id, coalesce(k.old_item_id, ledger_new_id()) AS i
         source_system=source_system,
         file_on=file_on,
     )
+    if session.execute(text("SELECT EXISTS (SELECT 1 FROM account_of WHERE came_as_id IS NOT NULL)")).scalar_one():
+        session.execute(text(_REFUSE_TWICE))
 
 
 def absent_items(session: Session, *, load_id: str, entity_id: str, file_on: date, cause: str) -> None:
@@ -188,7 +200,13 @@ def absent_items(session: Session, *, load_id: str, entity_id: str, file_on: dat
         " WHERE load_id = :load",
         load=load_id,
     )
-    session.execute(text("ANALYZE held_key"))
+    _run(
+        session,
+        "CREATE TEMP TABLE held_account ON COMMIT DROP AS SELECT unnest(account_ids) AS account_id FROM load_keys"
+        " WHERE load_id = :load",
+        load=load_id,
+    )
+    session.execute(text("ANALYZE held_key, held_account"))
     _run(
         session,
         f"""
@@ -197,7 +215,10 @@ SELECT 0 AS line, i.account_id, i.item_id, CAST(NULL AS text) AS field, CAST(NUL
     greatest(:file_on, i.issue_on) AS settled_on, CAST(0 AS bigint) AS open_minor, CAST(NULL AS text) AS payment_terms,
     CAST(:cause AS text) AS clearing_cause, {old}, 'cleared' AS effect
 FROM items AS i
-WHERE i.entity_id = :entity AND i.open_minor <> 0
+WHERE i.open_minor <> 0 AND i.account_id = ANY(ARRAY(
+        SELECT a.account_id FROM accounts AS a WHERE a.entity_id = :entity
+            AND EXISTS (SELECT 1 FROM account_balances AS b WHERE b.account_id = a.account_id)
+            AND NOT EXISTS (SELECT 1 FROM held_account AS h WHERE h.account_id = a.account_id)))
     AND NOT EXISTS (SELECT 1 FROM held_key AS held WHERE held.item_id = i.item_id)
 """,
         entity=entity_id,
@@ -206,11 +227,30 @@ WHERE i.entity_id = :entity AND i.open_minor <> 0
     )
 
 
+# Absolute amounts from the summaries: what is open, with the credits turned round.
+_SHARES_OF_SUMMARIES = """
+SELECT s.currency, s.open_items, s.open_minor, coalesce(c.cleared_items, 0) AS cleared_items,
+    coalesce(c.cleared_minor, 0) AS cleared_minor
+FROM (SELECT b.currency, sum(b.item_count) AS open_items, sum(b.open_minor - 2 * b.credits_minor) AS open_minor
+    FROM accounts AS a JOIN account_balances AS b ON b.account_id = a.account_id WHERE a.entity_id = :entity
+    GROUP BY b.currency) AS s
+LEFT JOIN (SELECT currency, count(*) AS cleared_items, sum(abs(old_open_minor)) AS cleared_minor FROM merged
+    GROUP BY currency) AS c ON c.currency = s.currency
+"""
+
+
 def stock_shares(session: Session, *, load_id: str, entity_id: str) -> list[Any]:
     """Per currency: items and absolute minor units that were open before the load, and of these how much is in merged.
 
     What the load itself brought is left out, so that new items cannot hide how many old ones vanish.
     """
+    has_created = _run(
+        session,
+        "SELECT EXISTS (SELECT 1 FROM load_chunks WHERE load_id = :load AND object = 'ITEMS' AND created > 0)",
+        load=load_id,
+    ).scalar_one()
+    if not has_created:
+        return list(_run(session, _SHARES_OF_SUMMARIES, entity=entity_id))
     return list(
         _run(
             session,
@@ -244,19 +284,25 @@ def rejects(session: Session) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in rows]
 
 
-def keep_keys(session: Session, *, load_id: str, planned: bool, chunk_number: int) -> None:
-    """Remembers which items a chunk held, refused rows of known items included: these are not absent."""
+def keep_keys(
+    session: Session, *, load_id: str, planned: bool, chunk_number: int, account_ids: Sequence[str], has_merged: bool
+) -> None:
+    """Remembers what a chunk held: these accounts, of which nothing is absent, and the items of merged (if it was
+    made), refused rows of known items included."""
     _run(
         session,
-        """
-INSERT INTO load_keys (tenant_id, load_id, planned, chunk_number, item_ids)
-SELECT :tenant, :load, :planned, :chunk, coalesce(array_agg(item_id), '{}') FROM merged
-WHERE old_item_id IS NOT NULL OR effect = 'created'
-ON CONFLICT (tenant_id, load_id, planned, chunk_number) DO UPDATE SET item_ids = excluded.item_ids
+        f"""
+INSERT INTO load_keys (tenant_id, load_id, planned, chunk_number, item_ids, account_ids)
+SELECT :tenant, :load, :planned, :chunk, coalesce(array_agg(item_id), '{{}}'), CAST(:accounts AS uuid[])
+FROM {"merged WHERE old_item_id IS NOT NULL OR effect = 'created'" if has_merged else _NO_ITEMS}
+ON CONFLICT (tenant_id, load_id, planned, chunk_number) DO UPDATE
+SET item_ids = excluded.item_ids, account_ids = excluded.account_ids
 """,
         load=load_id,
         planned=planned,
         chunk=chunk_number,
+        # As one text: a parameter per account would be an object per account.
+        accounts="{" + ",".join(account_ids) + "}",
     )
 
 
@@ -274,25 +320,24 @@ SELECT :tenant, account_id, :entity, account_number, new_legal_unit_id FROM want
 
 _NEW_ITEMS = """
 INSERT INTO items (tenant_id, item_id, entity_id, account_id, number, line_number, kind, currency, issue_on, due_on,
-    posted_on, settled_on, initial_minor, open_minor, fiscal_year, source_system, external_id, order_number, reference,
-    text, account_name, custom_fields, change_count, version, first_load_id)
+    posted_on, settled_on, initial_minor, open_minor, issued_minor, issued_on, fiscal_year, source_system, external_id,
+    order_number, reference, text, account_name, custom_fields, change_count, version, first_load_id,
+    original_account_id)
 SELECT :tenant, item_id, :entity, account_id, number, line_number, kind, currency, issue_on, due_on, posted_on,
-    settled_on, initial_minor, open_minor, fiscal_year, CASE WHEN external_id IS NULL THEN '' ELSE :source_system END,
-    external_id, order_number, reference, text, account_name, custom_fields,
-    CASE WHEN open_minor = initial_minor THEN 1 ELSE 2 END, 1, :load
+    settled_on, initial_minor, open_minor, initial_minor, issue_on, fiscal_year,
+    CASE WHEN external_id IS NULL THEN '' ELSE :source_system END, external_id, order_number, reference, text,
+    account_name, custom_fields, CASE WHEN open_minor = initial_minor THEN 1 ELSE 2 END, 1, :load, came_as_id
 FROM merged WHERE effect = 'created'
 """
 
-# The history of new items: issued in full, then whatever is missing of it. The second entry's parts are also what
-# saying.say_facts builds the same history from.
+# The history of new items: issued in full (in items itself), then whatever is missing of it. The entry's parts are
+# also what saying.say_facts builds the same history from.
 REST_CAUSE = """CASE WHEN abs(open_minor) < abs(initial_minor) AND sign(open_minor) * sign(initial_minor) >= 0
         THEN 'PAYMENT' ELSE 'IMPORT' END"""
 REST_ON = "greatest(issue_on, coalesce(settled_on, :file_on))"
 _FIRST_CHANGES = f"""
-SELECT item_id, 1 AS sequence, account_id, 'ISSUED' AS cause, initial_minor AS delta_minor, issue_on AS value_on
-FROM merged WHERE effect = 'created'
-UNION ALL
-SELECT item_id, 2, account_id, {REST_CAUSE}, open_minor - initial_minor, {REST_ON}
+SELECT item_id, 2 AS sequence, account_id, {REST_CAUSE} AS cause, open_minor - initial_minor AS delta_minor,
+    {REST_ON} AS value_on
 FROM merged WHERE effect = 'created' AND open_minor <> initial_minor
 """
 
@@ -314,12 +359,15 @@ WITH base AS MATERIALIZED (
     WHERE b.issue_on <> b.old_issue_on
 ), reopened AS (
     SELECT b.item_id, 3 AS place, 'REOPENED' AS cause, -c.delta_minor AS delta, c.value_on FROM base AS b
-    JOIN item_changes AS c ON c.item_id = b.item_id AND c.sequence = b.old_change_count
+    CROSS JOIN LATERAL (SELECT c.* FROM item_changes AS c WHERE c.item_id = b.item_id AND c.cause <> 'ROLL_BACK'
+        -- What was taken back has never been.
+        AND NOT EXISTS (SELECT 1 FROM loads AS l WHERE l.load_id = c.import_id AND l.rolled_back_at IS NOT NULL)
+        ORDER BY c.sequence DESC LIMIT 1) AS c
     WHERE b.old_open_minor = 0 AND b.open_minor <> 0 AND c.cause = 'ABSENT_FROM_STOCK'
 ), postponed AS (
     SELECT b.item_id, 3 AS place, 'IMPORT' AS cause, CAST(-sum(c.delta_minor) AS bigint) AS delta, b.old_clear_on
     FROM base AS b JOIN item_changes AS c ON c.item_id = b.item_id
-        AND c.value_on = b.old_clear_on AND c.cause <> 'ISSUED'
+        AND c.value_on = b.old_clear_on
     WHERE b.old_open_minor = 0 AND b.open_minor = 0 AND b.clear_on > b.old_clear_on
     GROUP BY b.item_id, b.old_clear_on
 ), too_late AS (
@@ -327,6 +375,9 @@ WITH base AS MATERIALIZED (
         SELECT b.item_id, c.delta_minor AS delta, c.value_on FROM base AS b
         JOIN item_changes AS c ON c.item_id = b.item_id
         WHERE b.open_minor = 0 AND c.value_on > b.clear_on
+        UNION ALL
+        SELECT b.item_id, b.old_issued_minor, b.old_issued_on FROM base AS b
+        WHERE b.open_minor = 0 AND b.old_issued_on > b.clear_on
         UNION ALL
         SELECT b.item_id, m.delta, m.value_on FROM moved AS m JOIN base AS b ON b.item_id = m.item_id
         WHERE b.open_minor = 0 AND m.value_on > b.clear_on) AS p
@@ -370,6 +421,7 @@ FROM merged AS m
 LEFT JOIN (SELECT item_id AS changed_id, CAST(count(*) AS integer) AS n FROM later_change GROUP BY 1) AS c
     ON c.changed_id = m.item_id
 WHERE i.item_id = m.item_id AND m.effect IN ('updated', 'cleared')
+    AND i.item_id = ANY(ARRAY(SELECT item_id FROM merged WHERE effect IN ('updated', 'cleared')))
 """
 
 _NAMES = """
@@ -406,6 +458,7 @@ def write_merged(
         " mode() WITHIN GROUP (ORDER BY payment_terms) FILTER (WHERE payment_terms <> '') AS payment_terms"
         " FROM merged WHERE effect IN ('created', 'updated', 'cleared') GROUP BY account_id",
     )
+    undo.keep_items(session, load_id, has_changed=has_changed)
     if has_created:
         _run(session, _NEW_ITEMS, **params)
         _run(session, _INSERT_CHANGES.format(rows=_FIRST_CHANGES), **params)
@@ -416,6 +469,11 @@ def write_merged(
     _run(session, _NAMES)
 
 
+# The ids as an array: a look into the index for each. Joined, a table whose statistics are not made yet (every table
+# during its first load) looks small to the planner, and is read whole.
+_ANY_TOUCHED = "ANY(ARRAY(SELECT t.account_id FROM touched AS t))"
+
+
 def touch(session: Session, accounts: str) -> None:
     """Makes touched of a query (account_id; payment_terms for accounts that have none, or null) and locks these
     accounts in the order in which everybody locks them."""
@@ -424,7 +482,7 @@ def touch(session: Session, accounts: str) -> None:
     session.execute(text("ANALYZE touched"))
     _run(
         session,
-        "SELECT count(*) FROM (SELECT 1 FROM accounts AS a JOIN touched AS t ON t.account_id = a.account_id"
+        f"SELECT count(*) FROM (SELECT 1 FROM accounts AS a WHERE a.account_id = {_ANY_TOUCHED}"
         " ORDER BY a.account_id FOR NO KEY UPDATE OF a) AS locked",
     )
 
@@ -436,19 +494,18 @@ def refresh_accounts(session: Session) -> None:
     """
     _run(
         session,
-        """
+        f"""
 CREATE TEMP TABLE fresh_balance ON COMMIT DROP AS
 SELECT i.account_id, i.currency, CAST(sum(i.open_minor) AS bigint) AS open_minor,
     CAST(sum(least(i.open_minor, 0)) AS bigint) AS credits_minor, CAST(count(*) AS integer) AS item_count,
     min(i.due_on) FILTER (WHERE i.open_minor > 0) AS oldest_due_on
-FROM items AS i JOIN touched AS t ON t.account_id = i.account_id
-WHERE i.open_minor <> 0 GROUP BY i.account_id, i.currency
+FROM items AS i
+WHERE i.account_id = {_ANY_TOUCHED} AND i.open_minor <> 0 GROUP BY i.account_id, i.currency
 """,
     )
     _run(
         session,
-        "DELETE FROM account_balances AS b USING touched AS t"
-        " WHERE b.account_id = t.account_id AND NOT EXISTS (SELECT 1 FROM fresh_balance AS f"
+        f"DELETE FROM account_balances AS b WHERE b.account_id = {_ANY_TOUCHED} AND NOT EXISTS (SELECT 1 FROM fresh_balance AS f"
         " WHERE f.account_id = b.account_id AND f.currency = b.currency)",
     )
     _run(
@@ -464,17 +521,17 @@ WHERE (b.open_minor, b.credits_minor, b.item_count)
     )
     _run(
         session,
-        """
-UPDATE accounts AS a SET name = coalesce(n.names[1], ''), aliases = coalesce(n.names[2:], '{}'),
+        f"""
+UPDATE accounts AS a SET name = coalesce(n.names[1], ''), aliases = coalesce(n.names[2:], '{{}}'),
     payment_terms = CASE WHEN a.payment_terms = '' THEN coalesce(t.payment_terms, '') ELSE a.payment_terms END,
     oldest_due_on = f.oldest_due_on, version = a.version + 1, changed_at = now()
 FROM touched AS t
 LEFT JOIN (SELECT s.account_id, array_agg(s.name ORDER BY s.item_count DESC, s.first_seen_at, s.name) AS names
-    FROM account_names AS s JOIN touched AS tn ON tn.account_id = s.account_id
+    FROM account_names AS s WHERE s.account_id = {_ANY_TOUCHED}
     GROUP BY s.account_id) AS n ON n.account_id = t.account_id
 LEFT JOIN (SELECT account_id, min(oldest_due_on) AS oldest_due_on FROM fresh_balance GROUP BY account_id) AS f
     ON f.account_id = t.account_id
-WHERE a.account_id = t.account_id
+WHERE a.account_id = t.account_id AND a.account_id = {_ANY_TOUCHED}
 """,
     )
     session.execute(text("DROP TABLE fresh_balance"))

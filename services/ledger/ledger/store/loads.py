@@ -1,5 +1,6 @@
 """The register of loads: headers, chunks that are committed, how a load ended."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -65,6 +66,12 @@ def chunk(session: Session, load_id: str, load_object: str, number: int) -> Load
     ).first()
 
 
+def may_hold_items(session: Session, load_id: str) -> bool:
+    """Whether a load is one of items: it has chunks of them, planned ones included, or none of anything."""
+    found = set(session.scalars(select(LoadChunkRow.object).where(LoadChunkRow.load_id == load_id).distinct()))
+    return not found or "ITEMS" in found
+
+
 def chunks(session: Session, load_id: str) -> Sequence[LoadChunkRow]:
     """The committed chunks, ascending."""
     return session.scalars(
@@ -83,8 +90,10 @@ def keep_chunk(
     number: int,
     counts: Mapping[str, int],
     rejects: list[dict[str, Any]],
+    moves: Mapping[str, Sequence[int]] | None = None,
 ) -> LoadChunkRow:
-    """Records what a chunk did; a planned one may be planned again."""
+    """Records what a chunk did; a planned one may be planned again. counts may say reopened, which are of the updated;
+    moves is what a plan would change of the entity's books (store.plans)."""
     values = {
         "tenant_id": context.current_tenant(),
         "load_id": load_id,
@@ -94,6 +103,8 @@ def keep_chunk(
         **{effect: counts.get(effect, 0) for effect in ("created", "updated", "unchanged", "cleared", "rejected")},
         "rejects": rejects,
         "committed_at": func.clock_timestamp(),
+        "reopened": counts.get("reopened", 0),
+        "moves": dict(moves or {}),
     }
     statement = insert(LoadChunkRow).values(**values)
     if planned:
@@ -109,6 +120,19 @@ def keep_chunk(
     return LoadChunkRow(**{**values, "committed_at": None})
 
 
+def note_kept(session: Session, load_id: str, load_object: str, number: int, planned: bool, kept: int) -> int:
+    """Records how many values of a chunk were passed over; returns that number."""
+    if kept:
+        session.execute(
+            text(
+                "UPDATE load_chunks SET kept = :kept WHERE load_id = :load AND object = :object"
+                " AND chunk_number = :number AND planned = :planned"
+            ),
+            {"kept": kept, "load": load_id, "object": load_object, "number": number, "planned": planned},
+        )
+    return kept
+
+
 def forget_plan(session: Session, load_id: str) -> None:
     """Drops what a plan of this load noted: the load itself is the truth from its first chunk on."""
     for table in ("load_chunks", "load_keys"):
@@ -118,18 +142,29 @@ def forget_plan(session: Session, load_id: str) -> None:
         )
 
 
-def finish(session: Session, load_id: str, cleared_absent: int, open_items: int) -> None:
-    """Notes the end of a load; the keys of its chunks have done their work."""
+def finish(
+    session: Session,
+    load_id: str,
+    cleared_absent: int,
+    open_items: int,
+    books_before: Mapping[str, Sequence[int]],
+    books_after: Mapping[str, Sequence[int]],
+) -> None:
+    """Notes the end of a load, with the entity's books on both sides of it (store.plans); the keys of its chunks have
+    done their work."""
     params = {
         "tenant": context.current_tenant(),
         "load": load_id,
         "cleared": cleared_absent,
         "open": open_items,
+        "before": json.dumps(books_before),
+        "after": json.dumps(books_after),
     }
     session.execute(
         text(
             "UPDATE loads SET finished_at = clock_timestamp(), changed_at = clock_timestamp(),"
-            " cleared_absent = :cleared, open_items = :open WHERE load_id = :load"
+            " cleared_absent = :cleared, open_items = :open, books_before = CAST(:before AS jsonb),"
+            " books_after = CAST(:after AS jsonb) WHERE load_id = :load"
         ),
         params,
     )

@@ -1,5 +1,11 @@
-"""Master data in bulk: accounts with their legal units, and contacts, merged as items are (see load)."""
+"""Master data in bulk: accounts with their legal units, and contacts, merged as items are (see load).
 
+A field that the ERP does not own keeps its value (owners, see Entity.field_owners); merged.kept counts those of which a
+file had another one. A file never revives a contact that somebody deleted, and what it says of an account that was
+merged into another is left to that one's own row; its contacts go to that one.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +29,17 @@ def stage(session: Session, rows: pa.Table, analyzed: str) -> None:
 _ACCOUNT_TEXTS = ("country", "language", "payment_terms", "parent_number", "collector")
 
 
-def merge_accounts(session: Session, entity_id: str, *, has_custom_fields: bool) -> None:
+def _is_kept(owners: Mapping[str, str], field: str, is_filled: str) -> str:
+    """The condition under which a field of a known account stays as it is."""
+    owner = owners.get(field, "ERP")
+    if owner == "PLATFORM":
+        return f"(a.account_id IS NOT NULL AND {is_filled})"
+    return f"('{field}' = ANY(a.edited_fields))" if owner == "ERP_UNTIL_EDITED" else "false"
+
+
+def merge_accounts(
+    session: Session, entity_id: str, *, has_custom_fields: bool, owners: Mapping[str, str] | None = None
+) -> None:
     """Compares load_row with the accounts of an entity: makes merged, writes nothing.
 
     An empty field keeps what is known.
@@ -33,7 +49,19 @@ def merge_accounts(session: Session, entity_id: str, *, has_custom_fields: bool)
         f"CASE WHEN {is_good} THEN CAST(r.custom_fields AS jsonb) END" if has_custom_fields else "CAST(NULL AS jsonb)"
     )
     is_bad = f"(r.custom_fields IS NOT NULL AND NOT {is_good})" if has_custom_fields else "false"
-    texts = ", ".join(f"coalesce(nullif(r.{name}, ''), a.{name}, '') AS {name}" for name in _ACCOUNT_TEXTS)
+    owners = owners or {}
+    kept = {name: _is_kept(owners, name, f"a.{name} <> ''") for name in _ACCOUNT_TEXTS}
+    kept |= {name: _is_kept(owners, name, f"a.{name} <> '{{}}'") for name in ("groups", "custom_fields")}
+    texts = ", ".join(
+        f"coalesce(CASE WHEN {kept[name]} THEN a.{name} END, nullif(r.{name}, ''), a.{name}, '') AS {name}"
+        for name in _ACCOUNT_TEXTS
+    )
+    differ = {name: f"r.{name} <> a.{name} AND r.{name} <> ''" for name in _ACCOUNT_TEXTS}
+    differ["groups"] = "r.groups <> '' AND r.groups <> array_to_string(a.groups, ',')"
+    differ["custom_fields"] = f"NOT a.custom_fields @> coalesce({custom}, '{{}}')"
+    conflicts = " + ".join(
+        f"CASE WHEN {kept[name]} AND {differ[name]} THEN 1 ELSE 0 END" for name in kept if kept[name] != "false"
+    )
     compared = (*_ACCOUNT_TEXTS, "groups", "custom_fields", "registration_number", "unit_country", "legal_unit_name")
     old = ", ".join(f"a.{name} AS old_{name}" for name in (*_ACCOUNT_TEXTS, "groups", "custom_fields"))
     _run(
@@ -41,6 +69,7 @@ def merge_accounts(session: Session, entity_id: str, *, has_custom_fields: bool)
         f"""
 CREATE TEMP TABLE merged ON COMMIT DROP AS
 SELECT k.*, CASE WHEN k.reason IS NOT NULL THEN 'rejected' WHEN k.old_account_id IS NULL THEN 'created'
+    WHEN k.is_merged THEN 'unchanged'
     WHEN ({", ".join(f"k.{c}" for c in compared)}) IS DISTINCT FROM ({", ".join(f"k.old_{c}" for c in compared)})
         OR k.is_new_name THEN 'updated'
     ELSE 'unchanged' END AS effect
@@ -48,11 +77,12 @@ FROM (SELECT r.line, r.number, nullif(r.name, '') AS name, a.account_id AS old_a
     coalesce(a.account_id, ledger_new_id()) AS account_id, ledger_new_id() AS new_legal_unit_id,
     CASE WHEN r.reason IS NULL AND {is_bad} THEN 'custom_fields' ELSE r.field END AS field,
     CASE WHEN r.reason IS NULL AND {is_bad} THEN 'UNREADABLE' ELSE r.reason END AS reason,
-    {texts}, {old},
-    CASE WHEN coalesce(r.groups, '') = '' THEN coalesce(a.groups, '{{}}')
+    {texts}, {old}, a.merged_into_id IS NOT NULL AS is_merged, {conflicts or "0"} AS kept,
+    CASE WHEN coalesce(r.groups, '') = '' OR {kept["groups"]} THEN coalesce(a.groups, '{{}}')
         ELSE ARRAY(SELECT DISTINCT btrim(g) FROM unnest(string_to_array(r.groups, ',')) AS g WHERE btrim(g) <> ''
             ORDER BY 1) END AS groups,
-    coalesce(a.custom_fields, '{{}}') || coalesce({custom}, '{{}}') AS custom_fields,
+    CASE WHEN {kept["custom_fields"]} THEN coalesce({custom}, '{{}}') || a.custom_fields
+        ELSE coalesce(a.custom_fields, '{{}}') || coalesce({custom}, '{{}}') END AS custom_fields,
     a.legal_unit_id AS old_legal_unit_id, u.registration_number AS old_registration_number,
     u.country AS old_unit_country, u.name AS old_legal_unit_name,
     coalesce(nullif(r.registration_number, ''), u.registration_number, '') AS registration_number,
@@ -148,10 +178,24 @@ GROUP BY 1, 2
         " ON CONFLICT DO NOTHING",
     )
     session.execute(text("DROP TABLE unit_of"))
+    _run(
+        session,
+        "INSERT INTO field_definitions (tenant_id, object, name, type)"
+        f" SELECT DISTINCT CAST(:tenant AS uuid), 'ACCOUNT', f.name, 'TEXT' FROM merged AS m"
+        f" CROSS JOIN LATERAL jsonb_object_keys(m.custom_fields) AS f(name) WHERE {written} ON CONFLICT DO NOTHING",
+    )
 
 
-def merge_contacts(session: Session, entity_id: str) -> None:
-    """Compares load_row with the contacts of an entity's accounts: makes merged, writes nothing."""
+def merge_contacts(session: Session, entity_id: str, owner: str = "ERP") -> None:
+    """Compares load_row with the contacts of an entity's accounts: makes merged, writes nothing.
+
+    Args: owner of contacts; PLATFORM: accounts that have contacts keep them; ERP_UNTIL_EDITED: contacts that somebody
+    edited stay.
+    """
+    is_kept = {
+        "PLATFORM": "EXISTS (SELECT 1 FROM contacts AS o WHERE o.account_id = a.account_id AND o.active)",
+        "ERP_UNTIL_EDITED": "coalesce(c.edited, false)",
+    }.get(owner, "false")
     texts = ", ".join(
         f"coalesce(nullif(r.{name}, ''), c.{name}, '') AS {name}" for name in ("name", "phone", "language")
     )
@@ -159,23 +203,37 @@ def merge_contacts(session: Session, entity_id: str) -> None:
         session,
         f"""
 CREATE TEMP TABLE merged ON COMMIT DROP AS
-SELECT k.*, CASE WHEN k.reason IS NOT NULL THEN 'rejected' WHEN k.old_contact_id IS NULL THEN 'created'
+SELECT k.*, CASE WHEN k.is_kept AND (k.old_contact_id IS NULL OR (k.name, k.phone, k.role, k.language, k.email)
+        IS DISTINCT FROM (k.old_name, k.old_phone, k.old_role, k.old_language, k.old_email)) THEN 1 ELSE 0 END AS kept,
+    CASE WHEN k.reason IS NOT NULL THEN 'rejected'
+    WHEN k.is_kept OR k.is_deleted OR k.nth > 1 THEN 'unchanged'
+    WHEN k.old_contact_id IS NULL THEN 'created'
     WHEN (k.name, k.phone, k.role, k.language, k.email)
         IS DISTINCT FROM (k.old_name, k.old_phone, k.old_role, k.old_language, k.old_email) THEN 'updated'
     ELSE 'unchanged' END AS effect
-FROM (SELECT r.line, a.account_id, c.contact_id AS old_contact_id,
+FROM (SELECT r.line, a.account_id, c.contact_id AS old_contact_id, {is_kept} AS is_kept,
+    coalesce(NOT c.active, false) AS is_deleted,
+    row_number() OVER (PARTITION BY a.account_id, r.contact_key, r.email = '' ORDER BY r.line) AS nth,
     CASE WHEN r.reason IS NULL AND a.account_id IS NULL THEN 'account_number' ELSE r.field END AS field,
     CASE WHEN r.reason IS NULL AND a.account_id IS NULL THEN 'UNKNOWN' ELSE r.reason END AS reason,
     r.email, {texts}, coalesce(nullif(r.role, ''), c.role, 'ACCOUNTS_PAYABLE') AS role,
     c.name AS old_name, c.email AS old_email, c.phone AS old_phone, c.role AS old_role, c.language AS old_language
     FROM load_row AS r
-    LEFT JOIN accounts AS a ON a.entity_id = :entity AND a.number = r.account_number
+    LEFT JOIN (SELECT number, coalesce(merged_into_id, account_id) AS account_id FROM accounts
+        WHERE entity_id = :entity) AS a ON a.number = r.account_number
     LEFT JOIN contacts AS c ON c.account_id = a.account_id
         AND CASE WHEN c.email = '' THEN c.name ELSE lower(c.email) END = r.contact_key
         AND (c.email = '') = (r.email = '')) AS k
 """,
         entity=entity_id,
     )
+
+
+def kept(session: Session) -> int:
+    """Of merged: fields (of accounts) or rows (of contacts) that stayed because the ERP does not own them."""
+    return session.execute(
+        text("SELECT CAST(coalesce(sum(kept), 0) AS integer) FROM merged WHERE reason IS NULL")
+    ).scalar_one()
 
 
 def write_contacts(session: Session) -> None:
@@ -189,10 +247,18 @@ def write_contacts(session: Session) -> None:
         session,
         "INSERT INTO contacts (tenant_id, contact_id, account_id, name, email, phone, role, language)"
         " SELECT :tenant, ledger_new_id(), account_id, name, email, phone, role, language"
-        " FROM merged WHERE effect = 'created'",
+        " FROM merged WHERE effect = 'created' ORDER BY line",
     )
     _run(
         session,
         "UPDATE contacts AS c SET name = m.name, email = m.email, phone = m.phone, role = m.role, language = m.language"
         " FROM merged AS m WHERE c.contact_id = m.old_contact_id AND m.effect = 'updated'",
+    )
+
+
+def refuse_unknown(session: Session) -> None:
+    """Refuses the rows of merged whose account nobody knows."""
+    _run(
+        session,
+        "UPDATE merged SET effect = 'rejected', field = 'account_number', reason = 'UNKNOWN' WHERE effect = 'created'",
     )

@@ -20,9 +20,10 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from kit import context, listing
+from kit.errors import Code, Refused
 from ledger.store.tables import (
     AccountBalanceRow,
     AccountRow,
@@ -121,17 +122,72 @@ def account(session: Session, account_id: str) -> Row | None:
     return session.execute(_ACCOUNT.where(AccountRow.account_id == account_id, _sees())).first()
 
 
+def accounts_by_id(session: Session, account_ids: Sequence[str]) -> Sequence[AccountRow]:
+    """These accounts, by number."""
+    return session.scalars(
+        select(AccountRow)
+        .where(AccountRow.account_id.in_(account_ids))
+        .order_by(AccountRow.number, AccountRow.account_id)
+        .execution_options(populate_existing=True)
+    ).all()
+
+
 def _in_group(op: str, value: str) -> ColumnElement[bool]:
     condition = AccountRow.groups.contains([value])
     return ~condition if op == "!=" else condition
 
 
-def list_accounts(session: Session, page: Page, words: str, today: date) -> tuple[Sequence[Row], str, int]:
-    """Accounts within the caller's scope as rows of account(): a page, the next token, the total.
+def _sees_account() -> ColumnElement[bool]:
+    """Accounts of the entities within the caller's scope, without a join."""
+    codes = context.current_caller().entity_codes
+    if codes is None:
+        return literal(True)
+    return AccountRow.entity_id.in_(select(EntityRow.entity_id).where(EntityRow.code.in_(sorted(codes))))
 
-    words: each must occur in number, name or an alias.
-    """
+
+def _yes(value: str) -> bool:
+    known = {"true": True, "false": False}.get(value.lower())
+    if known is None:
+        raise Refused(Code.INVALID_ARGUMENT, "INVALID_FIELDS", "true or false", {"filter": "true or false"})
+    return known
+
+
+def _has_contact(op: str, value: str) -> ColumnElement[bool]:
+    found = (
+        select(ContactRow.contact_id)
+        .where(
+            ContactRow.account_id == AccountRow.account_id, ContactRow.active, ContactRow.valid,
+            or_(ContactRow.email != "", ContactRow.phone != ""),
+        )
+        .correlate(AccountRow)
+        .exists()
+    )  # fmt: skip
+    return found if _yes(value) == (op == "=") else ~found
+
+
+def _has_open(op: str, value: str) -> ColumnElement[bool]:
+    found = (
+        select(AccountBalanceRow.currency)
+        .where(AccountBalanceRow.account_id == AccountRow.account_id)
+        .correlate(AccountRow)
+        .exists()
+    )
+    return found if _yes(value) == (op == "=") else ~found
+
+
+def _merged(op: str, value: str) -> ColumnElement[bool]:
+    is_merged = AccountRow.merged_into_id.is_not(None)
+    return is_merged if _yes(value) == (op == "=") else ~is_merged
+
+
+def account_conditions(page: Page, words: str, custom: Mapping[str, Any] | None = None) -> list[ColumnElement[bool]]:
+    """What a list of accounts (joined with entities and legal units) is limited to: the caller's scope, the filter, and
+    each of the words in number, name or an alias. Merged accounts are left out unless the filter names them."""
     filters = {
+        "language": AccountRow.language,
+        "parent_number": AccountRow.parent_number,
+        "registration_number": LegalUnitRow.registration_number,
+        "master_account_id": cast(AccountRow.master_account_id, Text),
         "number": AccountRow.number,
         "name": AccountRow.name,
         "entity_code": EntityRow.code,
@@ -140,47 +196,74 @@ def list_accounts(session: Session, page: Page, words: str, today: date) -> tupl
         "legal_unit_id": cast(AccountRow.legal_unit_id, Text),
         "oldest_due_on": AccountRow.oldest_due_on,
     }
-    open_minor = (
-        select(AccountBalanceRow.open_minor)
-        .where(AccountBalanceRow.account_id == AccountRow.account_id, AccountBalanceRow.currency == EntityRow.currency)
-        .correlate(AccountRow, EntityRow)
-        .scalar_subquery()
-    )
-    overdue_minor = (
-        select(func.sum(ItemRow.open_minor))
-        .where(
-            ItemRow.account_id == AccountRow.account_id,
-            ItemRow.currency == EntityRow.currency,
-            ItemRow.open_minor != 0,
-            ItemRow.open_minor > 0,
-            ItemRow.due_on < today,
+    special = {
+        "group": _in_group, "has_contact": _has_contact, "has_open": _has_open, "merged": _merged, **(custom or {}),
+    }  # fmt: skip
+    conditions = [_sees_account(), *_conditions(page, filters, special)]
+    if all(term.name != "merged" for term in listing.filter_terms(page.filter)):
+        conditions.append(AccountRow.merged_into_id.is_(None))
+    for word in words.split():
+        found = [AccountRow.number, AccountRow.name, func.array_to_string(AccountRow.aliases, "\n")]
+        conditions.append(or_(*(column.icontains(word, autoescape=True) for column in found)))
+    return conditions
+
+
+def account_ids_like(session: Session, page: Page, words: str, custom: Mapping[str, Any], most: int) -> list[str]:
+    """Ids of the accounts that list_accounts would give, ascending, at most so many."""
+    return list(
+        session.scalars(
+            _ACCOUNT.with_only_columns(AccountRow.account_id)
+            .where(*account_conditions(page, words, custom))
+            .order_by(AccountRow.account_id)
+            .limit(most)
         )
-        .correlate(AccountRow, EntityRow)
-        .scalar_subquery()
+    )
+
+
+def list_accounts(
+    session: Session, page: Page, words: str, today: date, custom: Mapping[str, Any] | None = None
+) -> tuple[Sequence[Row], str, int]:
+    """Accounts within the caller's scope as rows of account(): a page, the next token, the total.
+
+    words: each must occur in number, name or an alias. custom: makers of conditions on custom fields (groups.conditions).
+    """
+    own_balance = and_(
+        AccountBalanceRow.account_id == AccountRow.account_id, AccountBalanceRow.currency == EntityRow.currency
+    )
+    overdue = (
+        select(ItemRow.account_id, ItemRow.currency, func.sum(ItemRow.open_minor).label("minor"))
+        .where(ItemRow.open_minor != 0, ItemRow.open_minor > 0, ItemRow.due_on < today)
+        .group_by(ItemRow.account_id, ItemRow.currency)
+        .subquery("overdue")
     )
     orders = {
         "number": AccountRow.number,
         "name": AccountRow.name,
         "oldest_due_on": AccountRow.oldest_due_on,
         "changed_at": AccountRow.changed_at,
-        "open": func.coalesce(open_minor, 0),
-        "overdue": func.coalesce(overdue_minor, 0),
+        "open": func.coalesce(AccountBalanceRow.open_minor, 0),
+        "overdue": func.coalesce(overdue.c.minor, 0),
     }
-    conditions = [_sees(), *_conditions(page, filters, {"group": _in_group})]
-    for word in words.split():
-        found = [AccountRow.number, AccountRow.name, func.array_to_string(AccountRow.aliases, "\n")]
-        conditions.append(or_(*(column.icontains(word, autoescape=True) for column in found)))
-    total = session.execute(
-        select(func.count())
-        .select_from(AccountRow)
-        .join(EntityRow, EntityRow.entity_id == AccountRow.entity_id)
-        .where(*conditions)
-    ).scalar_one()
-    ordered = _ACCOUNT.where(*conditions).order_by(
-        *listing.order_by(page.order_by, orders, "number"), AccountRow.account_id
-    )
-    rows, token = _paged(session, ordered, page, total)
-    return rows, token, total
+    # Only what is asked for is joined, and the rest is read for the rows of the page alone: so that the page of a long
+    # list comes out of an index.
+    asked = {term.name for term in listing.filter_terms(page.filter)}
+    ordered_by = {listing.snake_case(part.split()[0]) for part in page.order_by.split(",") if part.strip()}
+    found = select(AccountRow.account_id).where(*account_conditions(page, words, custom))
+    if "entity_code" in asked or ordered_by & {"open", "overdue"}:
+        found = found.join(EntityRow, EntityRow.entity_id == AccountRow.entity_id)
+    if "registration_number" in asked:
+        found = found.join(LegalUnitRow, LegalUnitRow.legal_unit_id == AccountRow.legal_unit_id)
+    total = session.execute(found.with_only_columns(func.count())).scalar_one()
+    if "open" in ordered_by:
+        found = found.join(AccountBalanceRow, own_balance, isouter=True)
+    if "overdue" in ordered_by:
+        own_overdue = and_(overdue.c.account_id == AccountRow.account_id, overdue.c.currency == EntityRow.currency)
+        found = found.join(overdue, own_overdue, isouter=True)
+    ordered = found.order_by(*listing.order_by(page.order_by, orders, "number"), AccountRow.account_id)
+    page_rows, token = _paged(session, ordered, page, total)
+    ids = [row.account_id for row in page_rows]
+    rows = {row[0].account_id: row for row in session.execute(_ACCOUNT.where(AccountRow.account_id.in_(ids)))}
+    return [rows[account_id] for account_id in ids], token, total
 
 
 _BALANCES = """
@@ -209,10 +292,19 @@ def balances(session: Session, account_ids: Sequence[str], today: date) -> dict[
 
 
 def contacts(session: Session, account_id: str) -> Sequence[ContactRow]:
-    """Contacts of an account, oldest first."""
+    """Contacts of an account that nobody deleted, and those of its legal unit's other accounts that are for all of
+    them, oldest first."""
+    sibling = aliased(AccountRow)
+    unit = select(sibling.legal_unit_id).where(sibling.account_id == account_id).scalar_subquery()
+    siblings = (
+        select(AccountRow.account_id)
+        .join(EntityRow, EntityRow.entity_id == AccountRow.entity_id)
+        .where(AccountRow.legal_unit_id == unit, AccountRow.merged_into_id.is_(None), _sees())
+    )
+    is_shared = and_(ContactRow.scope == "LEGAL_UNIT", ContactRow.account_id.in_(siblings))
     return session.scalars(
         select(ContactRow)
-        .where(ContactRow.account_id == account_id)
+        .where(ContactRow.active, or_(ContactRow.account_id == account_id, is_shared))
         .order_by(ContactRow.made_at, ContactRow.contact_id)
     ).all()
 
@@ -223,7 +315,7 @@ def contact(session: Session, contact_id: str) -> Row | None:
         select(ContactRow, EntityRow)
         .join(AccountRow, AccountRow.account_id == ContactRow.account_id)
         .join(EntityRow, EntityRow.entity_id == AccountRow.entity_id)
-        .where(ContactRow.contact_id == contact_id, _sees())
+        .where(ContactRow.contact_id == contact_id, ContactRow.active, _sees())
     ).first()
 
 
@@ -333,13 +425,13 @@ def list_items(session: Session, account_id: str, page: Page, today: date) -> It
 
 
 def items_of_account(
-    session: Session, account_id: str, item_ids: Sequence[str], today: date, limit: int
+    session: Session, account_ids: Sequence[str], item_ids: Sequence[str], today: date, limit: int
 ) -> Sequence[Row]:
-    """Rows as in ItemPage of one account, oldest due date first: these items in any state, else all open ones."""
+    """Rows as in ItemPage of these accounts, oldest due date first: these items in any state, else all open ones."""
     query, _ = _items(today)
     wanted = ItemRow.item_id.in_(item_ids) if item_ids else ItemRow.open_minor != 0
     return session.execute(
-        query.where(ItemRow.account_id == account_id, wanted)
+        query.where(ItemRow.account_id.in_(account_ids), wanted)
         .order_by(ItemRow.due_on, ItemRow.number, ItemRow.item_id)
         .limit(limit)
     ).all()
@@ -352,16 +444,26 @@ def item(session: Session, item_id: str, today: date) -> Row | None:
 
 
 def changes(session: Session, item_id: str) -> Sequence[ItemChangeRow]:
-    """The history of an item, oldest first."""
-    return session.scalars(
+    """The history of an item, oldest first; the first entry is that it was issued."""
+    item = session.scalars(select(ItemRow).where(ItemRow.item_id == item_id)).first()
+    if item is None:
+        return []
+    issued = ItemChangeRow(
+        item_id=item.item_id, sequence=1, account_id=item.account_id, cause="ISSUED", delta_minor=item.issued_minor,
+        value_on=item.issued_on, recorded_at=item.recorded_at, import_id=item.first_load_id,
+    )  # fmt: skip
+    later = session.scalars(
         select(ItemChangeRow).where(ItemChangeRow.item_id == item_id).order_by(ItemChangeRow.sequence)
-    ).all()
+    )
+    return [issued, *later]
 
 
 def open_item_count(session: Session, entity_id: str) -> int:
-    """Open items of an entity."""
+    """Open items of an entity, from the summaries of its accounts."""
     return session.execute(
-        select(func.count()).where(ItemRow.entity_id == entity_id, ItemRow.open_minor != 0)
+        select(func.coalesce(func.sum(AccountBalanceRow.item_count), 0))
+        .join(AccountRow, AccountRow.account_id == AccountBalanceRow.account_id)
+        .where(AccountRow.entity_id == entity_id)
     ).scalar_one()
 
 

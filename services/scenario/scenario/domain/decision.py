@@ -44,13 +44,21 @@ def decide(
     """
     chased = [item for item in state.items if item.is_chased]
     overdue_minor = _sums((i.currency, i.open_minor) for i in chased if _is_late(i, today))
-    free = [item for item in chased if item.due_on is not None and item.collectable_minor > 0]
+    large = [item for item in chased if not _is_ignored(item, state.currency, policy)]
+    free = [item for item in large if item.due_on is not None and item.collectable_minor > 0]
     collectable_minor = _sums((i.currency, i.collectable_minor) for i in free if _is_late(i, today))
 
     def none(code: str, text: str, text_fr: str, *inputs: ReasonInput) -> Decision:
-        given = (*_common_inputs(state, scenario, today, overdue_minor, collectable_minor), *inputs)
+        given = (*_common_inputs(state, scenario, today, overdue_minor, collectable_minor, policy), *inputs)
         return Decision(None, Reason(code, text, text_fr, given), overdue_minor, collectable_minor)
 
+    if state.master:
+        return none(
+            "GROUPED",
+            f"Collected through {state.master}",
+            f"Relancé à travers {state.master}",
+            ReasonInput("master", "Master account", state.master),
+        )
     if state.paused_until is not None and today <= state.paused_until:
         because = f" ({state.pause_reason})" if state.pause_reason else ""
         return none(
@@ -68,6 +76,13 @@ def decide(
             "NO_DUE_DATE", "No open item has a due date", "Aucune ligne ouverte n'a d'échéance",
             ReasonInput("item_count", "Items without due date", str(len(chased))),
         )  # fmt: skip
+    if not large:
+        below = policy.ignore_item_below_minor
+        return none(
+            "ITEMS_TOO_SMALL",
+            f"Every open item is below {texts.amount_en(below, state.currency)}",
+            f"Chaque ligne ouverte est inférieure à {texts.amount_fr(below, state.currency)}",
+        )
     if not free:
         return none(
             "ALL_HELD",
@@ -116,7 +131,7 @@ def decide(
         leader=leader,
         item_ids=tuple(item.item_id for item in way.listed(step))[:ITEMS_PER_ACTION_MAX],
     )
-    reason = way.reason(action, _common_inputs(state, scenario, today, overdue_minor, collectable_minor))
+    reason = way.reason(action, _common_inputs(state, scenario, today, overdue_minor, collectable_minor, policy))
     return Decision(action, reason, overdue_minor, collectable_minor)
 
 
@@ -404,6 +419,11 @@ def _sums(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
     return sums_minor
 
 
+def _is_ignored(item: OpenItem, currency: str, policy: Policy) -> bool:
+    """Whether an item is too small to be chased; the limit is in the entity's currency, others are not measured by it."""
+    return item.currency == currency and item.open_minor < policy.ignore_item_below_minor
+
+
 def _minimum_minor(currency: str, policy: Policy) -> int:
     return int(policy.min_account_amount.scaleb(exponent(currency)).to_integral_value())
 
@@ -432,8 +452,15 @@ def _common_inputs(
     today: date,
     overdue_minor: dict[str, int],
     collectable_minor: dict[str, int],
+    policy: Policy,
 ) -> tuple[ReasonInput, ...]:
+    rules = (
+        (ReasonInput("ignore_item_below", "Items left out below", texts.amount_en(below, state.currency)),)
+        if (below := policy.ignore_item_below_minor)
+        else ()
+    )
     return (
+        *rules,
         ReasonInput("business_date", "Business date", today.isoformat()),
         ReasonInput("scenario", "Scenario", f"{scenario.name} v{scenario.version}"),
         ReasonInput("overdue", "Overdue", texts.amounts_en(overdue_minor)),

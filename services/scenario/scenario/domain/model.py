@@ -193,6 +193,8 @@ class Policy:
     min_contact_gap_days: int = MIN_CONTACT_GAP_DAYS
     min_account_amount: Decimal = Decimal(1)
     nets_credits: bool = False
+    # Open debit items below are left alone; minor units of the entity's currency, 0: none is.
+    ignore_item_below_minor: int = 0
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,8 @@ class AccountState:
     resumed_on: date | None = None
     move: Move | None = None
     broken_promises: Sequence[BrokenPromise] = ()
+    # Number and name of the account through which it is collected; empty: by itself.
+    master: str = ""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,10 @@ CREATE TABLE accounts (
     oldest_due_on date,
     version bigint NOT NULL DEFAULT 0,
     changed_at timestamptz NOT NULL DEFAULT now(),
+    -- Rows with this digest change nothing as long as the account has this version; covers: they are all it has open.
+    load_digest bytea,
+    load_version bigint,
+    load_covers boolean NOT NULL DEFAULT false,
     PRIMARY KEY (tenant_id, account_id),
     UNIQUE (tenant_id, entity_id, number)
 );
@@ -103,6 +107,10 @@ CREATE TABLE items (
     settled_on date,
     initial_minor bigint NOT NULL,
     open_minor bigint NOT NULL,
+    -- The beginning of the history: what the item was issued with, for ever. It has no row in item_changes.
+    issued_minor bigint NOT NULL,
+    issued_on date NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
     fiscal_year integer NOT NULL,
     source_system text NOT NULL DEFAULT '',
     external_id text,
@@ -127,7 +135,8 @@ CREATE INDEX items_open ON items (tenant_id, account_id, due_on) INCLUDE (curren
 CREATE TABLE item_changes (
     tenant_id uuid NOT NULL,
     item_id uuid NOT NULL,
-    sequence integer NOT NULL CHECK (sequence > 0),
+    -- 1 is the issue, which stands in items.
+    sequence integer NOT NULL CHECK (sequence > 1),
     account_id uuid NOT NULL,
     cause text NOT NULL,
     delta_minor bigint NOT NULL,
@@ -135,7 +144,7 @@ CREATE TABLE item_changes (
     recorded_at timestamptz NOT NULL DEFAULT now(),
     import_id uuid,
     PRIMARY KEY (tenant_id, item_id, sequence),
-    CHECK (delta_minor <> 0 OR cause = 'ISSUED')
+    CHECK (delta_minor <> 0)
 );
 CREATE TABLE holds (
     tenant_id uuid NOT NULL,
@@ -208,10 +217,11 @@ CREATE TABLE load_keys (
     planned boolean NOT NULL,
     chunk_number integer NOT NULL,
     item_ids uuid[] NOT NULL,
+    account_ids uuid[] NOT NULL,
     PRIMARY KEY (tenant_id, load_id, planned, chunk_number)
 );
 -- Random bytes do not shrink: trying costs more than it saves.
-ALTER TABLE load_keys ALTER COLUMN item_ids SET STORAGE EXTERNAL;
+ALTER TABLE load_keys ALTER COLUMN item_ids SET STORAGE EXTERNAL, ALTER COLUMN account_ids SET STORAGE EXTERNAL;
 """
 
 # Time-ordered ids keep the inserts of a load at the right edge of every index. PostgreSQL before 18 has no uuidv7().

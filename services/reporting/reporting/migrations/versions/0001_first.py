@@ -77,7 +77,10 @@ def upgrade() -> None:
         sa.Column("due_on", sa.Date),
         sa.Column("settled_on", sa.Date),
         sa.Column("initial_minor", sa.BigInteger, nullable=False),
-        # Sum of all changes, and the newest day one of them is true for: a past day replays only what came after it.
+        # What the item began as, for ever; item_change holds only what came after it.
+        sa.Column("issued_minor", sa.BigInteger, nullable=False),
+        sa.Column("issued_on", sa.Date, nullable=False),
+        # That and all changes, and the newest day one of them is true for: a past day replays only what came after it.
         sa.Column("open_minor", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("last_change_on", sa.Date),
         sa.Column("order_number", sa.Text, nullable=False, server_default=""),
