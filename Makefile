@@ -39,8 +39,8 @@ TESTABLE := $(READY) $(ASSETS_STAMP) $(GOOGLEAPIS_STAMP)
 # More for pytest, such as make test-service ARGS="services/ledger -k allocate".
 ARGS ?=
 
-test: $(TESTABLE) ## Run all levels of tests, two files at a time
-	@$(PY) -m pytest -q -n 2 --dist loadgroup $(ARGS)
+test: $(TESTABLE) ## Run all levels of tests, cheap ones first
+	@$(PY) -m pytest -q $(ARGS)
 
 test-rule: $(READY) ## Pure rules, no I/O
 	@$(PY) -m pytest -q --level rule $(ARGS)

@@ -6,6 +6,7 @@ One run of pytest covers all levels, so that its closing line tells about everyt
 from __future__ import annotations
 
 import os
+import time
 from pathlib import PurePosixPath
 
 import hypothesis
@@ -13,7 +14,6 @@ import pytest
 
 # In the order of running. A test belongs to the first level whose rule says yes.
 LEVELS = ("rule", "service", "bus", "contract", "chart", "flow", "browser", "cluster", "chaos")
-WHOLE_PLATFORM = frozenset({"flow", "browser", "cluster", "chaos"})
 BY_FOLDER = {
     "tests/contracts": "contract",
     "tests/charts": "chart",
@@ -57,7 +57,7 @@ class _Levels:
     def _level(self, item: pytest.Item) -> str:
         return level_of(PurePosixPath(item.path.relative_to(self._config.rootpath).as_posix()))
 
-    @pytest.hookimpl(tryfirst=True)
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         wanted = self._config.getoption("--level")
         if wanted:
@@ -66,15 +66,16 @@ class _Levels:
             self._config.hook.pytest_deselected(items=left_out)
         # A stable sort: inside a level, files and tests stay in their order.
         items.sort(key=lambda item: LEVELS.index(self._level(item)))
-        for item in items:
-            # With several workers (-n 2 --dist loadgroup) a file stays with one, and only one starts whole platforms.
-            group = "platform" if self._level(item) in WHOLE_PLATFORM else item.path.as_posix()
-            item.add_marker(pytest.mark.xdist_group(group))
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        level = level_of(PurePosixPath(report.location[0]))
-        self._seconds[level] = self._seconds.get(level, 0.0) + report.duration
-        self._counts[level] = self._counts.get(level, 0) + (report.when == "call" or report.skipped)
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item):
+        started_at = time.monotonic()
+        try:
+            return (yield)
+        finally:
+            level = self._level(item)
+            self._seconds[level] = self._seconds.get(level, 0.0) + time.monotonic() - started_at
+            self._counts[level] = self._counts.get(level, 0) + 1
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self._counts:

@@ -57,7 +57,7 @@ class DocumentRpc(pb_grpc.DocumentServiceServicer):
     def ListDocuments(
         self, request: pb.ListDocumentsRequest, context: grpc.ServicerContext
     ) -> pb.ListDocumentsResponse:
-        if bool(request.item_id) == request.unmatched:
+        if request.item_id and request.unmatched:
             text = "name an item, or ask for unmatched documents"
             raise Refused(Code.INVALID_ARGUMENT, "DOCUMENTS_OF_WHAT", text, {"itemId": text})
         item = usecases.visible_item(self._ledger, request.item_id.lower()) if request.item_id else None
