@@ -57,13 +57,13 @@ def test_a_zip_bomb_is_not_unpacked(client, entity):
     assert run["failure"]
 
 
-def test_two_gigabytes_are_refused_before_they_are_read(client, entity):
+def test_more_than_two_gigabytes_are_refused_before_they_are_read(client, entity):
     address = urllib.parse.urlsplit(client.platform.gateway_url)
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
     connection.putrequest("POST", "/v1/imports")
     connection.putheader("Authorization", f"Bearer {client.platform.key}")
     connection.putheader("Content-Type", "multipart/form-data; boundary=x")
-    connection.putheader("Content-Length", str(2 * 1024**3))
+    connection.putheader("Content-Length", str(3 * 1024**3))
     connection.endheaders()
     answer = connection.getresponse()
     assert answer.status == 413
